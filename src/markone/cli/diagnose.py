@@ -1,0 +1,62 @@
+"""``markone diagnose``: what is wrong with a run, and why."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from markone.cli.options import Format, FormatOption, RunArgument
+
+if TYPE_CHECKING:
+    from markone.diagnosis.finding import Finding
+
+
+class FailOn(StrEnum):
+    """From which severity on a finding makes the exit code 1."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    SEVERE = "severe"
+
+
+def diagnose(
+    run: RunArgument,
+    *,
+    select: Annotated[
+        list[str] | None, typer.Option("--select", metavar="SLUG,..", help="Only these findings; repeatable.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="SLUG,..", help="Not these findings; repeatable.")
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None, typer.Option("--fail-on", help="Exit with 1 if a finding is at least so severe.")
+    ] = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Says what is wrong with a run and why, most important cause first."""
+    from markone.cli.output import open_console, print_json
+    from markone.diagnosis.finding import Severity
+    from markone.diagnosis.finding import diagnose as diagnose_run
+    from markone.training.run import find_run
+
+    wanted, unwanted = _slugs(select), _slugs(ignore)
+    findings = [f for f in diagnose_run(find_run(run)) if (not wanted or f.slug in wanted) and f.slug not in unwanted]
+    if format == Format.JSON:
+        print_json([finding.to_dict() for finding in findings])
+    else:
+        from markone.report.text import findings_text
+
+        open_console().print(findings_text(findings))
+    if fail_on is not None and _worst(findings) >= Severity(fail_on.value).rank:
+        raise typer.Exit(1)
+
+
+def _slugs(given: list[str] | None) -> set[str]:
+    """The slugs of one option. Raises InputError with the near name for one that does not exist."""
+    from markone.report.pages import require_slug
+
+    return {require_slug(slug.strip()) for text in given or () for slug in text.split(",") if slug.strip()}
+
+
+def _worst(findings: "list[Finding]") -> int:
+    return max((finding.severity.rank for finding in findings), default=-1)

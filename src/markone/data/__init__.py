@@ -1,0 +1,1 @@
+"""Data: from a source to a Dataset, its split, its statistics and its batches."""

@@ -1,0 +1,1 @@
+"""Diagnosis: from a Run to its Findings, most important cause first."""

@@ -1,0 +1,25 @@
+"""The perceptron: one layer of weights."""
+
+from typing import TYPE_CHECKING, Literal
+
+from markone.nets.net import NetSpec, require_outputs, require_shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Perceptron(NetSpec):
+    """scores = W x + b: linear scores of the flattened input, (n, ...) -> (n, outputs).
+
+    With ``loss = "perceptron-criterion"``, plain SGD and batches of one it is Rosenblatt's machine
+    (The perceptron: a probabilistic model for information storage and organization in the brain, 1958).
+    """
+
+    kind: Literal["perceptron"] = "perceptron"
+
+    def build(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
+        from markone.nets import blocks
+
+        require_shape(self.kind, input_shape, images_only=False)
+        require_outputs(outputs)
+        return blocks.Perceptron(blocks.flat_size(input_shape), outputs)

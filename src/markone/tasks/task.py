@@ -1,0 +1,101 @@
+"""The contract of a Task: targets into tensors, scores into metrics and predictions."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markone.data.dataset import Dataset
+from markone.spec import Spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from markone.losses import LossSpec
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "low": self.low, "high": self.high, "level": 0.95, "method": self.method}
+
+
+@dataclass(frozen=True)
+class TargetCode:
+    """How targets are written for the net, and read back: class names, or the scale of each regression output."""
+
+    classes: tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "classes": list(self.classes) if self.classes else None,
+            "names": list(self.names),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> "TargetCode":
+        return TargetCode(
+            classes=tuple(data["classes"]) if data["classes"] else None,
+            names=tuple(data["names"]),
+            mean=tuple(data["mean"]),
+            std=tuple(data["std"]),
+        )
+
+
+class TaskSpec(Spec):
+    """What a training is for. A member states its main metric and whether more of it is better."""
+
+    kind: str
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+
+    @abstractmethod
+    def code(self, dataset: Dataset, training: NDArray[np.int64]) -> TargetCode:
+        """The code, from the training part alone. Raises SpecError if the dataset is for another task."""
+
+    @abstractmethod
+    def targets(self, dataset: Dataset, code: TargetCode) -> "torch.Tensor":
+        """All targets as one tensor of n rows."""
+
+    @abstractmethod
+    def outputs(self, code: TargetCode, loss: "LossSpec") -> int:
+        """How many scores the net gives a sample."""
+
+    @abstractmethod
+    def metrics(self, scores: "torch.Tensor", targets: "torch.Tensor", code: TargetCode) -> dict[str, float]:
+        """The metrics, in original units."""
+
+    @abstractmethod
+    def intervals(
+        self, scores: "torch.Tensor", targets: "torch.Tensor", code: TargetCode, *, seed: int
+    ) -> dict[str, Interval]:
+        """The metrics with 95 % intervals, for the sealed test."""
+
+    @abstractmethod
+    def present(self, scores: "torch.Tensor", code: TargetCode, loss: "LossSpec") -> list[dict[str, Any]]:
+        """One plain dictionary a sample, as ``markone predict`` prints it."""
+
+    def better(self, new: dict[str, float], old: dict[str, float] | None) -> bool:
+        """Whether ``new`` is better by the main metric, ties decided by the loss."""
+        if old is None:
+            return True
+        sign = 1 if self.higher_is_better else -1
+        return (sign * new[self.metric], -new["loss"]) > (sign * old[self.metric], -old["loss"])
+
+    def less(self, value: float, amount: float) -> float:
+        """A value of the main metric made worse by ``amount``."""
+        return value - amount if self.higher_is_better else value + amount

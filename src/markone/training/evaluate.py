@@ -1,0 +1,189 @@
+"""Evaluation, prediction, and the one opening of the sealed test part."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markone.data.batches import Batch, in_order
+from markone.data.dataset import Column, Part
+from markone.data.normalize import Normalizer, Statistics
+from markone.data.progress import Progress
+from markone.data.split import SplitResult
+from markone.device import choose_device, choose_precision
+from markone.errors import InputError, RunError
+from markone.recipe import Recipe
+from markone.tasks.task import TargetCode
+from markone.training.material import Material, prepare
+from markone.training.record import write_json
+from markone.training.run import Run
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+EVALUATION_BATCH = 256
+
+
+def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
+    """Computes in ``dtype`` where that is exact enough; does nothing for float32."""
+    import torch
+
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def scores_of(net: "nn.Module", batches: Iterable[Batch], dtype: "torch.dtype") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Scores (n, outputs) in float32 and targets (n, ...), in evaluation mode; the mode is put back."""
+    import torch
+
+    was_training = net.training
+    net.eval()
+    scores, targets = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            with autocast(batch.inputs.device, dtype):
+                scores.append(net(batch.inputs).float())
+            targets.append(batch.targets)
+    net.train(was_training)
+    return torch.cat(scores), torch.cat(targets)
+
+
+def evaluate(net: "nn.Module", material: Material, rows: NDArray[np.int64]) -> dict[str, float]:
+    """Loss and metrics of the net on some rows, unaugmented."""
+    recipe = material.recipe
+    batches = in_order(material.store, rows, batch_size=max(EVALUATION_BATCH, recipe.batch_size))
+    scores, targets = scores_of(net, batches, material.dtype)
+    loss = recipe.loss.build()(scores, targets)
+    return {"loss": float(loss), **recipe.task.metrics(scores, targets, material.code)}
+
+
+def load_net(run: Run, *, input_shape: Sequence[int], outputs: int) -> "nn.Module":
+    """The net of a run with its kept weights. Raises RunError if there are none yet."""
+    from safetensors.torch import load_file
+
+    path = run.folder / "net.safetensors"
+    if not path.exists():
+        raise RunError(
+            "run-no-weights", f"{run.folder} has no weights yet; go on with: markone train --resume {run.folder}"
+        )
+    net = recipe_of(run).net.build(tuple(input_shape), outputs)
+    net.load_state_dict(load_file(path))
+    return net.eval()
+
+
+def recipe_of(run: Run) -> Recipe:
+    """The recipe. Raises RunError for a training that was only watched."""
+    if run.recipe is None:
+        raise RunError("run-no-recipe", f"{run.folder} was watched, not trained from a recipe; this needs a recipe.")
+    return run.recipe
+
+
+def open_test(run: Run, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Opens the sealed test part: the estimate with its 95 % interval, and the count of openings, kept in ``test.json``.
+
+    The first opening is the estimate; later ones are counted, for what was chosen after looking is no longer unseen.
+    """
+    recipe = recipe_of(run)
+    kept = SplitResult.load(run.folder / "split.npz")
+    rows = kept.indices(Part.TEST)
+    if len(rows) == 0:
+        raise RunError("run-no-test", f"{run.folder} has no test part; split.test was 0.")
+    if not (run.folder / "net.safetensors").exists():
+        load_net(run, input_shape=(1,), outputs=1)
+    material = prepare(recipe, kept=kept, progress=progress)
+    net = load_net(run, input_shape=material.dataset.input_shape, outputs=material.outputs).to(material.device)
+    batches = in_order(material.store, rows, batch_size=EVALUATION_BATCH)
+    scores, targets = scores_of(net, batches, material.dtype)
+    path = run.folder / "test.json"
+    before: dict[str, Any] = {"openings": 0, "opened": []}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+    intervals = recipe.task.intervals(scores, targets, material.code, seed=recipe.seed)
+    found = {
+        "run": run.id,
+        "samples": len(rows),
+        "metrics": {name: interval.to_dict() for name, interval in intervals.items()},
+        "loss": float(recipe.loss.build()(scores, targets)),
+        "openings": before["openings"] + 1,
+        "opened": [*before["opened"], datetime.now(UTC).isoformat(timespec="seconds")],
+    }
+    write_json(path, found)
+    return found
+
+
+class Predictor:
+    """A trained net with everything that its inputs and scores need: decoding, statistics, classes, units."""
+
+    def __init__(self, run: Run) -> None:
+        self.recipe = recipe_of(run)
+        card = run.meta.get("data")
+        if card is None:
+            raise RunError("run-unfinished", f"{run.folder} stopped before its first step; start it again.")
+        self.card: dict[str, Any] = card
+        self.code = TargetCode.from_dict(card["target_code"])
+        self.device = choose_device(self.recipe.device)
+        self.dtype = choose_precision(self.recipe.precision, self.device)
+        self.net = load_net(
+            run,
+            input_shape=card["input_shape"],
+            outputs=self.recipe.task.outputs(self.code, self.recipe.loss),
+        ).to(self.device)
+
+    @staticmethod
+    def load(run: Run) -> "Predictor":
+        return Predictor(run)
+
+    @cached_property
+    def normalizer(self) -> Normalizer:
+        statistics = Statistics.from_dict(self.card["statistics"])
+        return Normalizer(statistics, images=self.card["images"], device=self.device)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(Column(**column) for column in self.card["columns"])
+
+    def images(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """Predictions for image files; a file that cannot be read has ``error`` in its place."""
+        from markone.data.pack import decode_for
+
+        if not self.card["images"]:
+            raise InputError("predict-needs-table", "this run was trained on a table; give a CSV or Parquet file.")
+        decoded = decode_for(self.recipe.data, paths, input_shape=tuple(self.card["input_shape"]))
+        readable = [picture for picture in decoded if not isinstance(picture, str)]
+        found = iter(self.arrays(np.stack(readable)) if readable else [])
+        return [
+            {"input": str(path), **({"error": picture} if isinstance(picture, str) else next(found))}
+            for path, picture in zip(paths, decoded, strict=True)
+        ]
+
+    def table(self, path: Path) -> list[dict[str, Any]]:
+        """Predictions for the rows of a CSV or Parquet file with the columns of the training's table."""
+        from markone.data.table import encode
+
+        if self.card["images"]:
+            raise InputError("predict-needs-images", f"this run was trained on images; {path} is a table.")
+        inputs, names = encode(path, self.columns)
+        return [{"input": name, **row} for name, row in zip(names, self.arrays(inputs), strict=True)]
+
+    def arrays(self, inputs: "NDArray[np.uint8] | NDArray[np.float32]") -> list[dict[str, Any]]:
+        """Predictions for inputs as a Dataset holds them: uint8 (n, height, width, channels), or float32 (n, columns)."""
+        found: list[dict[str, Any]] = self.recipe.task.present(self.scores(inputs), self.code, self.recipe.loss)
+        return found
+
+    def scores(self, inputs: "NDArray[np.uint8] | NDArray[np.float32]") -> "torch.Tensor":
+        """Scores (n, outputs) for the same inputs."""
+        import torch
+
+        expected = tuple(self.card["input_shape"])
+        got = (inputs.shape[3], *inputs.shape[1:3]) if self.card["images"] and inputs.ndim == 4 else inputs.shape[1:]
+        if tuple(got) != expected:
+            raise InputError("predict-shape", f"inputs have shape {tuple(got)}, but the net was trained on {expected}.")
+        pieces = torch.split(torch.from_numpy(np.ascontiguousarray(inputs)), EVALUATION_BATCH)
+        none = torch.zeros(0)
+        batches = [Batch(self.normalizer(piece.to(self.device)), none) for piece in pieces]
+        return scores_of(self.net, batches, self.dtype)[0]
