@@ -19,20 +19,31 @@ from markone.cli.net import net
 from markone.cli.predict import predict
 from markone.cli.runs import runs
 from markone.cli.show import show
-from markone.cli.test import test
+from markone.cli.test import estimate
 from markone.cli.train import train
 from markone.errors import InputError, MarkoneError
 from markone.version import VERSION
 
-VERBS = (train, runs, show, compare, diagnose, explain, test, predict, data, net)
+VERBS = {
+    "train": train,
+    "runs": runs,
+    "show": show,
+    "compare": compare,
+    "diagnose": diagnose,
+    "explain": explain,
+    "test": estimate,
+    "predict": predict,
+    "data": data,
+    "net": net,
+}
 
 
 def build_app() -> typer.Typer:
     """The typer app with every verb."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(root)
-    for verb in VERBS:
-        app.command()(verb)
+    for name, verb in VERBS.items():
+        app.command(name)(verb)
     return app
 
 
@@ -56,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code; without arguments it prints the help."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        require_verb(arguments, [verb.__name__ for verb in VERBS])
+        require_verb(arguments, list(VERBS))
         command = typer.main.get_command(build_app())
         code = command(arguments, prog_name="markone", standalone_mode=False)
         sys.stdout.flush()

@@ -13,7 +13,7 @@ def compare(
     *,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Compares two runs: recipes, curves, complexity, and whether one is surely better."""
+    """Compares two runs. Recipes, curves, complexity, and whether one is surely better."""
     from markone.cli.output import open_console, print_json
     from markone.report.comparison import compare_runs
     from markone.training.run import find_run

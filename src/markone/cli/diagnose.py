@@ -33,7 +33,7 @@ def diagnose(
     ] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Says what is wrong with a run and why, most important cause first."""
+    """Says what is wrong with a run, and why. Most important cause first."""
     from markone.cli.output import open_console, print_json
     from markone.diagnosis.finding import Severity
     from markone.diagnosis.finding import diagnose as diagnose_run

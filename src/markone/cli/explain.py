@@ -14,7 +14,7 @@ def explain(
     *,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Explains a finding: symptom, cause, remedy."""
+    """Explains a finding. Symptom, cause and remedy; without SLUG, all findings."""
     from rich.markdown import Markdown
 
     from markone.cli.output import open_console, print_json

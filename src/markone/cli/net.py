@@ -25,7 +25,7 @@ def net(
     outputs: Annotated[int | None, typer.Option("--outputs", metavar="N", help="How many outputs.")] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Summarizes a net: output shape, parameters and FLOPs of every layer."""
+    """Summarizes a net layer by layer. Output shape, parameters and FLOPs of each; without NAME, all nets."""
     if name is None:
         _list_nets(format)
         return

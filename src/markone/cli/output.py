@@ -22,8 +22,13 @@ def open_console(*, stderr: bool = False) -> "Console":
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on standard output; what is not finite is written as null, as JSON has no word for it."""
-    print(json.dumps(finite_only(document), indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON document on standard output."""
+    print(as_json(document), end="")
+
+
+def as_json(document: Any) -> str:
+    """JSON text; what is not finite is written as null, as JSON has no word for it."""
+    return json.dumps(finite_only(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def finite_only(value: Any) -> Any:

@@ -2,9 +2,9 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,15 @@ import typer
 from markone.cli.options import RunArgument
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from markone.training.evaluate import Predictor
 
-TABLES = {".csv", ".parquet", ".pq", ".tsv"}
+Row = dict[str, Any]
+
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"}
+TABLES = {".csv", ".parquet"}
 
 
 class PredictionFormat(StrEnum):
@@ -39,25 +45,17 @@ def predict(
         PredictionFormat, typer.Option("--format", help="text, csv, or one JSON document on standard output.")
     ] = PredictionFormat.TEXT,
 ) -> None:
-    """Predicts classes with probabilities, or numbers, for new inputs."""
+    """Predicts classes or numbers for new inputs. Classes come with probabilities."""
     from markone.training.evaluate import Predictor
     from markone.training.run import find_run
 
     form = _form(format, out)
     files = list(_files(inputs))
     rows = _predictions(Predictor.load(find_run(run)), files)
-    if out is not None:
-        out.write_text(_as_text(rows, form), encoding="utf-8")
-    elif form == PredictionFormat.TEXT:
-        from markone.cli.output import open_console
-        from markone.report.text import predictions_text
-
-        open_console().print(predictions_text(rows))
-    else:
-        print(_as_text(rows, form), end="")
+    _write(rows, form, out)
     failed = sum("error" in row for row in rows)
     if failed:
-        print(f"{failed} of {len(rows)} inputs could not be read.", file=__import__("sys").stderr)
+        typer.echo(f"markone: {failed} of {len(rows)} inputs could not be read; their rows say why.", err=True)
         raise typer.Exit(1)
 
 
@@ -78,18 +76,97 @@ def _form(format: PredictionFormat, out: Path | None) -> PredictionFormat:
 
 def _files(inputs: Sequence[Path]) -> Iterator[Path]:
     """The files to predict, folders opened. Raises InputError for what is absent, empty or of no known type."""
-    from markone.data.pack import IMAGE_SUFFIXES
     from markone.errors import InputError
 
     for path in inputs:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
             if not found:
                 raise InputError("predict-no-images", f"{path} holds no images; give images or a folder of images.")
             yield from found
         elif not path.exists():
-            raise InputError("predict-input-absent", f"there is no file {path}; give images, folders, CSV, Parquet or NPZ.")
-        elif path.suffix.lower() not in {*IMAGE_SUFFIXES, *TABLES, ".npz"}:
-            raise InputError("predict-file-type", f"{path} is of no known type; give images, CSV, Parquet or NPZ files.")
+            raise InputError(
+                "predict-input-absent", f"there is no file {path}; give images, folders, CSV, Parquet or NPZ."
+            )
+        elif path.suffix.lower() not in {*PICTURES, *TABLES, ".npz"}:
+            raise InputError(
+                "predict-file-type", f"{path} is of no known type; give images, CSV, Parquet or NPZ files."
+            )
         else:
             yield path
+
+
+def _predictions(predictor: "Predictor", files: Sequence[Path]) -> list[Row]:
+    """One row an input; neighbouring pictures are decoded and predicted together."""
+    rows: list[Row] = []
+    for is_picture, paths in groupby(files, key=lambda path: path.suffix.lower() in PICTURES):
+        if is_picture:
+            rows += predictor.images(list(paths))
+            continue
+        for path in paths:
+            rows += _arrays(predictor, path) if path.suffix.lower() == ".npz" else predictor.table(path)
+    return rows
+
+
+def _arrays(predictor: "Predictor", path: Path) -> list[Row]:
+    inputs = _read_inputs(path)
+    return [{"input": f"{path}#{place}", **row} for place, row in enumerate(predictor.arrays(inputs))]
+
+
+def _read_inputs(path: Path) -> "NDArray[np.uint8] | NDArray[np.float32]":
+    """The inputs of an NPZ file as a Dataset holds them. Raises InputError."""
+    import numpy as np
+
+    from markone.data.arrays import INPUTS
+    from markone.errors import InputError
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy each raise their own for a damaged file
+        raise InputError("npz-damaged", f"{path} cannot be read as NPZ: {error}.") from None
+    name = next((name for name in INPUTS if name in found), next(iter(found)) if len(found) == 1 else None)
+    if name is None:
+        raise InputError("npz-name", f"{path} has no inputs under a usual name; name the array {INPUTS[0]}.")
+    inputs = found[name]
+    if inputs.ndim == 2 and inputs.dtype.kind in "fiub":
+        return inputs.astype(np.float32)
+    if inputs.ndim in (3, 4) and inputs.dtype == np.uint8:
+        return np.ascontiguousarray(inputs[..., None] if inputs.ndim == 3 else inputs)
+    raise InputError(
+        "predict-npz-type",
+        f"{name} in {path} is {inputs.dtype} of shape {inputs.shape}; give uint8 (n, height, width, channels) for pictures"
+        " or numbers (n, columns) for tables.",
+    )
+
+
+def _write(rows: list[Row], form: PredictionFormat, out: Path | None) -> None:
+    if form == PredictionFormat.TEXT:
+        from markone.cli.output import open_console
+        from markone.report.text import predictions_text
+
+        open_console().print(predictions_text(rows))
+    elif out is None:
+        print(_as_text(rows, form), end="")
+    else:
+        out.write_text(_as_text(rows, form), encoding="utf-8", newline="")
+
+
+def _as_text(rows: list[Row], form: PredictionFormat) -> str:
+    if form == PredictionFormat.JSON:
+        from markone.cli.output import as_json
+
+        return as_json(rows)
+    flat = [_flat(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(row: Row) -> Row:
+    """One level: ``{"probabilities": {"cat": 0.9}}`` becomes ``{"probability of cat": 0.9}``."""
+    inner = {f"probability of {name}": value for name, value in row.get("probabilities", {}).items()}
+    return {**{name: value for name, value in row.items() if name != "probabilities"}, **inner}

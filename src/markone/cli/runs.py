@@ -22,7 +22,9 @@ def runs(
     from markone.training.run import list_runs
 
     if folder != Path("runs") and not folder.is_dir():
-        raise RunError("runs-folder-absent", f"there is no folder {folder}; runs lie in runs/ unless --folder said else.")
+        raise RunError(
+            "runs-folder-absent", f"there is no folder {folder}; runs lie in runs/ unless --folder said else."
+        )
     rows = [_row(run) for run in list_runs(folder)]
     if format == Format.JSON:
         print_json(rows)

@@ -4,7 +4,7 @@ from markone.cli.options import Format, FormatOption, RunArgument
 
 
 def show(run: RunArgument, *, format: FormatOption = Format.TEXT) -> None:
-    """Shows a run: verdict, metrics, curves, complexity, findings and recipe."""
+    """Shows everything about one run. Verdict, metrics, curves, complexity, findings and recipe."""
     from markone.cli.output import open_console, print_json
     from markone.diagnosis.finding import diagnose
     from markone.training.run import find_run

@@ -3,8 +3,8 @@
 from markone.cli.options import Format, FormatOption, RunArgument
 
 
-def test(run: RunArgument, *, format: FormatOption = Format.TEXT) -> None:
-    """Opens the sealed test part: the estimate with its 95 % interval. Every opening is counted."""
+def estimate(run: RunArgument, *, format: FormatOption = Format.TEXT) -> None:
+    """Opens the sealed test part. Gives the estimate with its 95 % interval; every opening is counted."""
     from markone.cli.output import open_console, print_json
     from markone.cli.progress import progress_bar
     from markone.training.evaluate import open_test

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from markone.metrics import wilson
+from markone.metrics import wilson_interval
 from markone.report.score import Score, score_of
 from markone.report.words import metric_value, number
 from markone.spec import diff
@@ -78,9 +78,10 @@ def newcombe(right_a: int, samples_a: int, right_b: int, samples_b: int) -> Diff
     (l, u) of each, p_b - p_a - sqrt((p_b - l_b)^2 + (u_a - p_a)^2) to p_b - p_a + sqrt((u_b - p_b)^2 + (p_a - l_a)^2).
     """
     p_a, p_b = right_a / samples_a, right_b / samples_b
-    a, b = wilson(right_a, samples_a, confidence=LEVEL), wilson(right_b, samples_b, confidence=LEVEL)
-    low = p_b - p_a - math.hypot(p_b - b.low, a.high - p_a)
-    high = p_b - p_a + math.hypot(b.high - p_b, p_a - a.low)
+    low_a, high_a = wilson_interval(right_a, samples_a, confidence=LEVEL)
+    low_b, high_b = wilson_interval(right_b, samples_b, confidence=LEVEL)
+    low = p_b - p_a - math.hypot(p_b - low_b, high_a - p_a)
+    high = p_b - p_a + math.hypot(high_b - p_b, p_a - low_a)
     return Difference("difference", p_b - p_a, low, high, "Newcombe")
 
 

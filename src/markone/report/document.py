@@ -51,6 +51,24 @@ def row_document(run: Run) -> dict[str, Any]:
     }
 
 
+def damaged_row(run: Run) -> dict[str, Any]:
+    """The row of a run that cannot be read."""
+    return {
+        "id": run.id,
+        "folder": str(run.folder.resolve()),
+        "status": "damaged",
+        "data": None,
+        "steps": None,
+        "epochs": None,
+        "seconds": None,
+        "metric": None,
+        "part": None,
+        "value": None,
+        "findings": [],
+        "started": None,
+    }
+
+
 def comparison_document(a: Run, b: Run, comparison: Comparison) -> dict[str, Any]:
     """What ``markone compare A B --format json`` prints."""
     return {

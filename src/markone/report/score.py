@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from markone.metrics import wilson
+from markone.metrics import wilson_interval
 from markone.report.words import metric_name, metric_value
 from markone.training.run import Run
 
@@ -40,7 +40,7 @@ class Score:
         if self.blind is None:
             return True
         if self.name == "accuracy" and self.samples:
-            return wilson(round(self.value * self.samples), self.samples).low > self.blind
+            return wilson_interval(round(self.value * self.samples), self.samples)[0] > self.blind
         return self.value > self.blind if self.higher_is_better else self.value < self.blind
 
 

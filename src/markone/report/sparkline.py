@@ -1,5 +1,6 @@
 """A curve in one line of text."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +43,7 @@ def _shorten(data: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     if len(data) <= width:
         return data
     edges = np.linspace(0, len(data), width + 1).astype(int)
-    return np.array([data[start:end].mean() for start, end in zip(edges[:-1], edges[1:], strict=True)])
+    return np.array([data[start:end].mean() for start, end in itertools.pairwise(edges)])
 
 
 def _bar(value: float, low: float, high: float) -> str:

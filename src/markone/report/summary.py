@@ -35,14 +35,16 @@ def _headline(run: Run, score: Score | None, findings: Sequence[Finding]) -> str
 
 
 def _verdict(run: Run, score: Score, findings: Sequence[Finding]) -> str:
-    worst = max((finding.severity.rank for finding in findings), default=-1)
+    causes = [finding for finding in findings if finding.severity.rank >= Severity.WARNING.rank]
+    is_severe = any(finding.severity == Severity.SEVERE for finding in causes)
     still = " so far" if run.status == "running" else ""
-    if worst == Severity.SEVERE.rank and not score.beats_blind:
+    if is_severe and not score.beats_blind:
         return f"This network is not learning{still}, and we know why."
     if not score.beats_blind:
         return f"This network is no better than a blind guess{still}."
-    if worst >= Severity.WARNING.rank:
-        return f"This network learns, but {several(len(findings), 'cause')} hold{'s' if len(findings) == 1 else ''} it back."
+    if causes:
+        holds = "1 cause holds" if len(causes) == 1 else f"{len(causes)} causes hold"
+        return f"This network learns, but {holds} it back."
     return f"This network has learned{still}."
 
 

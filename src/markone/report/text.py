@@ -1,5 +1,6 @@
 """Runs, findings and comparisons as rich renderables for the terminal."""
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from markone.report.comparison import Comparison, difference_text
 from markone.report.score import score_of
 from markone.report.sparkline import sparkline
 from markone.report.summary import summarize_run
-from markone.report.words import age, duration, kind_of, metric_name, metric_value, number, several
+from markone.report.words import age, duration, kind_of, metric_name, metric_value, number, several, share
 from markone.training.run import Run, Series
 
 STYLES = {Severity.SEVERE: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
@@ -96,7 +97,7 @@ def _finding_text(place: int, finding: Finding) -> RenderableType:
     if finding.folded:
         lines.append(Text(f"It explains: {', '.join(kind_of(inner.slug) for inner in finding.folded)}.", "dim"))
     lines.append(Text(f"markone explain {finding.slug}", "cyan"))
-    return Group(head, Padding(Group(*lines), (0, 0, 0, 3)))
+    return Group(head, Padding(Group(*lines), (0, 0, 0, 3), expand=False))
 
 
 def command_lines(commands: Iterable[tuple[str, str]]) -> RenderableType:
@@ -251,7 +252,7 @@ def _paired_curves(a: Run, b: Run) -> list[Text]:
     lines = []
     for name, part in wanted:
         pair = [run.scalars(name, part) for run in (a, b)]
-        finite = [value for series in pair for value in series.values.tolist() if value - value == 0]
+        finite = [value for series in pair for value in series.values.tolist() if math.isfinite(value)]
         for side, series in zip("ab", pair, strict=True):
             if series and finite:
                 bars = sparkline(series.values, lowest=min(finite), highest=max(finite))
@@ -266,3 +267,66 @@ def _judgement(comparison: Comparison) -> list[Text]:
     score, difference = comparison.scores[0], comparison.difference
     measured = [Text(difference_text(score, difference))] if score and difference else []
     return [*measured, Text(comparison.why[:1].upper() + comparison.why[1:], "bold")]
+
+
+def test_text(document: Mapping[str, Any]) -> RenderableType:
+    """The sealed estimate with its intervals, and how often it has been opened."""
+    table = plain_table("", "estimate", "95 % interval", "method", right=["estimate", "95 % interval"])
+    for name, found in document["metrics"].items():
+        low, value, high = (metric_value(name, found[key]) for key in ("low", "value", "high"))
+        table.add_row(metric_name(name), value, f"{low} to {high}", found["method"])
+    openings = document["openings"]
+    again = (
+        "This was the first opening, so the estimate is unbiased."
+        if openings == 1
+        else f"It has been opened {openings} times: what was chosen after the first look is no longer judged by unseen data."
+    )
+    return Group(
+        Text.assemble((str(document["run"]), "bold"), f"  test part, {several(document['samples'], 'sample')}"),
+        Text(""),
+        table,
+        Text(""),
+        Text(again),
+    )
+
+
+def predictions_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """One line an input: the class with its probability and the next likely ones, or the numbers."""
+    if all("class" in row or "error" in row for row in rows):
+        table = plain_table("input", "class", "probability", "then", right=["probability"])
+        for row in rows:
+            table.add_row(*map(Text, _class_cells(row)))
+        return table
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in ("input", "error")))
+    table = plain_table("input", *names, right=names)
+    for row in rows:
+        table.add_row(Text(row["input"]), *(Text(_cell(row, name)) for name in names))
+    return table
+
+
+def _class_cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    if "error" in row:
+        return row["input"], f"cannot be read: {row['error']}", "", ""
+    others = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
+    return row["input"], row["class"], share(row["probability"]), ", ".join(f"{name} {share(p)}" for name, p in others)
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    return number(row[name]) if name in row else f"cannot be read: {row.get('error', '')}"
+
+
+def net_text(document: Mapping[str, Any]) -> RenderableType:
+    """The layers of a net in the order of the forward pass, and the totals."""
+    table = plain_table("layer", "kind", "output", "parameters", "FLOPs", right=["output", "parameters", "FLOPs"])
+    for layer in document["layers"]:
+        shape = "×".join(map(str, layer["output_shape"]))
+        table.add_row(layer["name"], layer["kind"], shape, f"{layer['parameters']:,}", f"{layer['flops']:,}")
+    shape = "×".join(map(str, document["input_shape"]))
+    return Group(
+        Text.assemble((_inline(document["net"]), "bold")),
+        Text(f"input {shape}, {several(document['outputs'], 'output')}", "dim"),
+        Text(""),
+        table,
+        Text(""),
+        Text(f"{several(document['parameters'], 'parameter')}, {document['flops']:,} FLOPs for one input."),
+    )

@@ -21,7 +21,8 @@ def build_net(material: Material) -> "nn.Module":
     import torch
 
     recipe = material.recipe
-    net = recipe.net.build(material.dataset.input_shape, material.outputs)
+    with torch.random.fork_rng([]):  # torch's layers draw default weights from the process's generator
+        net = recipe.net.build(material.dataset.input_shape, material.outputs)
     recipe.initialization.build()(net, torch_generator(recipe.seed, "init"))
     if material.dataset.is_images:
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -24,7 +24,7 @@ from markone.seeds import numpy_generator
 from markone.training.checkpoint import CheckpointWriter, Tensors, copy_tensors, read_latest, take
 from markone.training.evaluate import evaluate
 from markone.training.learner import Learner
-from markone.training.material import Material, prepare
+from markone.training.material import prepare
 from markone.training.monitor import Monitor, Row, layers_of
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run

@@ -61,6 +61,7 @@ class Material:
             "images": dataset.is_images,
             "input_shape": list(dataset.input_shape),
             "columns": [{"source": c.source, "role": c.role, "category": c.category} for c in dataset.columns],
+            "white": white(dataset),
             "statistics": self.statistics.to_dict(),
             "target_code": self.code.to_dict(),
             "digest": dataset.digest,
@@ -103,6 +104,12 @@ class Material:
             counts = np.bincount(targets.numpy(), minlength=len(self.code.classes))
             return {**found, "accuracy": float(counts.max() / counts.sum())}
         return {**found, "rmse": float(np.sqrt(np.mean(np.square(self.code.std))))}
+
+
+def white(dataset: Dataset) -> int:
+    """What a white pixel is in the store: 255, or the largest value where pictures use a few levels only (digits: 16)."""
+    largest = int(dataset.inputs[:INPUT_SAMPLES].max(initial=0)) if dataset.is_images else 255
+    return largest if 0 < largest < 128 else 255
 
 
 def prepare(
