@@ -1,7 +1,7 @@
 """What many tests share: small recipes, a private cache, and the real data if it is there."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
 @pytest.fixture(autouse=True)
-def private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or leaves anything in the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("MARKONE_CACHE", str(folder))
-    yield folder
+    return folder
 
 
 @pytest.fixture(scope="session")

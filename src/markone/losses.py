@@ -6,12 +6,12 @@ classes or float32 (n, outputs) numbers. Every loss is a mean over the samples, 
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from markone.errors import SpecError
-from markone.spec import Spec, family
+from markone.spec import KIND, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,10 +271,7 @@ LOSSES: tuple[type[LossSpec], ...] = (
     PerceptronCriterion,
 )
 
-if TYPE_CHECKING:
-    Loss = LossSpec
-else:
-    Loss = family(CrossEntropy | BinaryCrossEntropy | Squared | Absolute | Huber | Hinge | PerceptronCriterion)
+Loss = Annotated[CrossEntropy | BinaryCrossEntropy | Squared | Absolute | Huber | Hinge | PerceptronCriterion, KIND]
 
 
 def _all_tasks() -> list[str]:

@@ -5,12 +5,12 @@ its base rate as ``initial_lr``, and a loaded state takes the memory layout of t
 """
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from markone.errors import SpecError
-from markone.spec import Spec, family
+from markone.spec import KIND, Spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -215,10 +215,7 @@ OPTIMIZERS: tuple[type[OptimizerSpec], ...] = (
     Muon,
 )
 
-if TYPE_CHECKING:
-    Optimizer = OptimizerSpec
-else:
-    Optimizer = family(SGD | Momentum | Nesterov | Adagrad | Adadelta | RMSprop | Adam | AdamW | Muon)
+Optimizer = Annotated[SGD | Momentum | Nesterov | Adagrad | Adadelta | RMSprop | Adam | AdamW | Muon, KIND]
 
 
 def _decayed(parameters: "list[nn.Parameter]", weight_decay: float) -> list[dict[str, Any]]:

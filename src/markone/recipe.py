@@ -1,8 +1,5 @@
 """Recipe: everything that decides a training, as plain data."""
 
-import json
-from typing import Any
-
 from pydantic import Field
 
 from markone.data.augment import Augmentation
@@ -51,19 +48,3 @@ class Recipe(Spec):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
     seed: int = Field(0, ge=0, lt=2**31, description="the one seed of all named random streams")
     recording: Recording = Field(Recording(), description="what is written down")
-
-    def edit_all(self, edits: dict[str, Any]) -> "Recipe":
-        """All edits; a change of kind comes first, for it gives the new kind's defaults to its fields."""
-        recipe = self
-        for path, value in sorted(edits.items(), key=lambda edit: not self._is_kind(*edit)):
-            recipe = recipe.edit(path, value)
-        return recipe
-
-    @staticmethod
-    def _is_kind(path: str, value: Any) -> bool:
-        return path.endswith(".kind") or "." not in path
-
-    @classmethod
-    def schema_text(cls) -> str:
-        """The JSON Schema, for editors."""
-        return json.dumps(cls.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -6,12 +6,12 @@ Steps are counted from 0; t is step / steps_per_epoch, u is step / total_steps.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from markone.errors import SpecError
-from markone.spec import Spec, family
+from markone.spec import KIND, Spec
 
 State = dict[str, float | int]
 
@@ -199,6 +199,9 @@ class _OnPlateau(Pace):
         self.best = float(state.get("best", math.inf))
 
 
+AfterWarmUp = Annotated[Constant | Step | Exponential | InverseTime | Cosine | OneCycle | Plateau, KIND]
+
+
 class WarmUp(ScheduleSpec):
     """factor = (step + 1) / (w + 1) for the first w steps, w = epochs x steps_per_epoch; ``then`` has those that remain.
 
@@ -207,7 +210,7 @@ class WarmUp(ScheduleSpec):
 
     kind: Literal["warm-up"] = "warm-up"
     epochs: float = Field(1.0, gt=0, description="epochs in which the rate rises")
-    then: "AfterWarmUp" = Field(Cosine(), description="the schedule that follows")
+    then: AfterWarmUp = Field(Cosine(), description="the schedule that follows")
 
     def build(self, *, total_steps: int, steps_per_epoch: int) -> Pace:
         _require_steps(total_steps, steps_per_epoch)
@@ -248,13 +251,7 @@ SCHEDULES: tuple[type[ScheduleSpec], ...] = (
     Plateau,
 )
 
-if TYPE_CHECKING:
-    AfterWarmUp = ScheduleSpec
-    Schedule = ScheduleSpec
-else:
-    AfterWarmUp = family(Constant | Step | Exponential | InverseTime | Cosine | OneCycle | Plateau)
-    WarmUp.model_rebuild()
-    Schedule = family(Constant | Step | Exponential | InverseTime | Cosine | OneCycle | WarmUp | Plateau)
+Schedule = Annotated[Constant | Step | Exponential | InverseTime | Cosine | OneCycle | WarmUp | Plateau, KIND]
 
 
 def _cosine(start: float, end: float, fraction: float) -> float:

@@ -6,41 +6,43 @@ A family is a union of specs told apart by ``kind``. Written to TOML and JSON an
 
 import hashlib
 import json
-import math
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import ErrorDetails, core_schema
 
 from markone.errors import SpecError, did_you_mean
 
 OFF = "none"
 
-
-def _kind_alone(value: object) -> object:
-    """``optimizer = "adam"`` is short for ``optimizer = {kind = "adam"}``."""
-    return {"kind": value} if isinstance(value, str) and value != OFF else value
+KIND: Any = Field(discriminator="kind")
+"""Makes a family of a union of specs: ``Optimizer = Annotated[SGD | Adam, KIND]``."""
 
 
 def family(union: Any) -> Any:
-    """The type of a recipe field that takes any member of ``union``, by its kind.
-
-    >>> class Sgd(Spec):
-    ...     kind: Literal["sgd"] = "sgd"
-    >>> class Adam(Spec):
-    ...     kind: Literal["adam"] = "adam"
-    >>> Optimizer = family(Sgd | Adam)
-    """
-    return Annotated[union, Field(discriminator="kind"), BeforeValidator(_kind_alone)]
+    """``Annotated[union, KIND]``, for unions that are made at run time."""
+    return Annotated[union, KIND]
 
 
 class Spec(BaseModel):
     """A frozen value; ``kind`` tells the members of a family apart, ``build`` gives the run-time thing."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        defer_build=True,  # a third of the import time of all specs: most kinds are never used by one recipe
+    )
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -48,23 +50,25 @@ class Spec(BaseModel):
         except ValidationError as error:
             raise _spec_error(type(self), error) from None
 
+    # pydantic then makes nested specs without calling __init__, so that an error has its whole path
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @model_validator(mode="before")
     @classmethod
-    def _off_is_none(cls, data: Any) -> Any:
+    def _read(cls, data: Any) -> Any:
+        """What TOML and JSON write otherwise: "none" for None, a kind alone for its table, an array for a tuple."""
         if not isinstance(data, Mapping):
             return data
-        optional = {name for name, field in cls.model_fields.items() if _takes_none(field.annotation)}
-        return {key: None if value == OFF and key in optional else value for key, value in data.items()}
+        forms = _forms(cls)
+        return {key: forms[key].read(value) if key in forms else value for key, value in data.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """From plain data (dict, list, str, int, float, bool, None). Raises SpecError that names the field."""
         try:
-            return cls.model_validate_json(json.dumps(data))
+            return cls.model_validate(data)
         except ValidationError as error:
             raise _spec_error(cls, error) from None
-        except (TypeError, ValueError) as error:
-            raise SpecError("recipe-not-plain", f"a recipe holds plain data only: {error}.") from None
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -86,9 +90,11 @@ class Spec(BaseModel):
     def load(cls, path: Path) -> Self:
         """From a .toml or .json file. Raises SpecError that begins with the file's path."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError("recipe-unreadable", f"cannot read the recipe {path}: {error}.") from None
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise SpecError("recipe-unreadable", f"cannot read the recipe {path}: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise SpecError("recipe-unreadable", f"cannot read the recipe {path}: it is not UTF-8 text.") from None
         try:
             return cls.from_json(text) if path.suffix == ".json" else cls.from_toml(text)
         except SpecError as error:
@@ -107,7 +113,7 @@ class Spec(BaseModel):
         """As TOML text, whole; ``None`` is written as ``"none"``."""
         import tomli_w
 
-        return tomli_w.dumps(_none_as_off(self.to_dict()))
+        return tomli_w.dumps(_toml_form(self.to_dict()))
 
     @property
     def digest(self) -> str:
@@ -116,132 +122,265 @@ class Spec(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def edit(self, path: str, value: Any) -> Self:
-        """A copy with the field at a dotted path changed; changing a ``kind`` gives that kind's defaults.
+        """A copy with the field at a dotted path changed; see ``edit_all``."""
+        return self.edit_all({path: value})
 
-        Raises SpecError if the path or the value is not allowed.
+    def edit_all(self, edits: Mapping[str, Any]) -> Self:
+        """A copy with the fields at dotted paths changed, the outer ones first.
+
+        A new ``kind`` comes with its defaults, then the edits inside it apply. A field inside something that is off switches
+        it on. Raises SpecError if a path or the result is not allowed.
         """
-        *parents, last = path.split(".")
-        data = node = self.to_dict()
-        at: Spec = self
-        for depth, name in enumerate(parents):
-            inner = getattr(at, name, None) if name in type(at).model_fields else None
-            if not isinstance(inner, Spec):
-                reason = "is off" if name in type(at).model_fields and inner is None else "has no fields of its own"
-                if name not in type(at).model_fields:
-                    raise _unknown(type(at), ".".join(parents[:depth]), name)
-                raise SpecError("recipe-key", f"{'.'.join(parents[: depth + 1])} {reason}, so {path} cannot be set.")
-            at, node = inner, node[name]
-        if last not in type(at).model_fields:
-            raise _unknown(type(at), ".".join(parents), last)
-        if last == "kind" and parents:
-            return self.edit(".".join(parents), value)
-        node[last] = value.to_dict() if isinstance(value, Spec) else value
-        return type(self).from_dict(data)
+        data = self.to_dict()
+        outer_first = sorted(edits.items(), key=lambda edit: edit[0].removesuffix(".kind").count("."))
+        for path, value in outer_first:
+            _put(type(self), data, path, value)
+        return self.from_dict(data)
 
     def flat(self) -> dict[str, Any]:
         """Every leaf by its dotted path."""
         return dict(_leaves("", self.to_dict()))
 
+    @classmethod
+    def schema_text(cls) -> str:
+        """The JSON Schema of what ``from_toml`` and ``from_json`` read, for editors."""
+        schema = cls.model_json_schema(schema_generator=_ForEditors)
+        return json.dumps({"$schema": _ForEditors.schema_dialect, **schema}, indent=2, ensure_ascii=False) + "\n"
+
 
 def diff(a: Spec, b: Spec) -> dict[str, tuple[Any, Any]]:
     """What differs, by dotted path: ``{"optimizer.lr": (0.1, 0.01)}``; a side that lacks the field has None."""
     left, right = a.flat(), b.flat()
-    paths = [*left, *(path for path in right if path not in left)]
-    return {p: (left.get(p), right.get(p)) for p in paths if p not in left or p not in right or left[p] != right[p]}
+    pairs = {path: (left.get(path), right.get(path)) for path in {**left, **right}}
+    return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _leaves(prefix: str, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
-        path = f"{prefix}.{key}" if prefix else key
+        path = _join(prefix, key)
         if isinstance(value, Mapping):
             yield from _leaves(path, value)
         else:
             yield path, value
 
 
-def _none_as_off(value: Any) -> Any:
+def _toml_form(value: Any) -> Any:
+    """None as "none", which TOML lacks; the kind at the head of its table."""
     if isinstance(value, Mapping):
-        return {key: _none_as_off(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_none_as_off(inner) for inner in value]
+        return {key: _toml_form(value[key]) for key in sorted(value, key=lambda key: bool(key != "kind"))}
     return OFF if value is None else value
 
 
-def _takes_none(annotation: Any) -> bool:
+@dataclass(frozen=True)
+class _Form:
+    """What a field takes beside its own values: None, an array, the specs of ``members``."""
+
+    optional: bool
+    array: bool
+    members: tuple[type[Spec], ...]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of a family; none where the field is no family."""
+        return [kind for member in self.members for kind in _kinds(member)] if len(self.members) > 1 else []
+
+    @property
+    def allowed(self) -> str:
+        return ", ".join([*self.kinds, *([OFF] if self.optional else [])])
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if self.optional and value == OFF:
+                return None
+            return {"kind": value} if self.kinds else value
+        return tuple(value) if self.array and isinstance(value, list) else value
+
+    def member(self, kind: Any) -> type[Spec] | None:
+        """The member with this kind, or the only one."""
+        if len(self.members) == 1:
+            return self.members[0]
+        return next((member for member in self.members if kind in _kinds(member)), None)
+
+
+@cache
+def _forms(spec: type[Spec]) -> dict[str, _Form]:
+    """The form of every field of a spec."""
+    return {name: _form(field.annotation) for name, field in spec.model_fields.items()}
+
+
+def _form(annotation: Any) -> _Form:
+    options = list(_options(annotation))
+    members = tuple(option for option in options if isinstance(option, type) and issubclass(option, Spec))
+    return _Form(NoneType in options, any(get_origin(option) is tuple for option in options), members)
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    """The members of a union, of unions inside it, or the annotation itself."""
     if get_origin(annotation) is Annotated:
-        return _takes_none(get_args(annotation)[0])
-    return annotation is type(None) or any(_takes_none(part) for part in get_args(annotation) if part is not annotation)
-
-
-def _members(annotation: Any) -> Iterator[type[Spec]]:
-    """The specs that an annotation admits."""
-    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield from _options(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _options(part)
+    else:
         yield annotation
-    for part in get_args(annotation):
-        yield from _members(part)
+
+
+def _kinds(member: type[Spec]) -> tuple[str, ...]:
+    return get_args(member.model_fields["kind"].annotation) if "kind" in member.model_fields else ()
+
+
+def _put(owner: type[Spec], node: dict[str, Any], path: str, value: Any) -> None:
+    """Sets the field at a dotted path in the plain data of a spec; a new kind is left alone there, to get its defaults."""
+    place, (*parents, last) = "", path.split(".")
+    is_kind = last == "kind" and bool(parents)
+    if is_kind:
+        *parents, last = parents
+    for name in parents:
+        owner, node = _enter(owner, node, name, place, path)
+        place = _join(place, name)
+    if last not in owner.model_fields:
+        raise _unknown(owner, place, last)
+    if not is_kind:
+        node[last] = value
+    elif not _forms(owner)[last].kinds:
+        raise _closed(_join(place, last), path)
+    elif not (isinstance(node.get(last), dict) and node[last].get("kind") == value):
+        node[last] = {"kind": value}
+
+
+def _enter(
+    owner: type[Spec], node: dict[str, Any], name: str, place: str, path: str
+) -> tuple[type[Spec], dict[str, Any]]:
+    """The spec in field ``name``, and its plain data: its defaults where it is off or not yet there."""
+    if name not in owner.model_fields:
+        raise _unknown(owner, place, name)
+    place, form = _join(place, name), _forms(owner)[name]
+    if not form.members:
+        raise _closed(place, path)
+    inner = node[name] if name in node else owner.model_fields[name].get_default(call_default_factory=True)
+    inner = inner.to_dict() if isinstance(inner, Spec) else form.read(inner)
+    inner = inner if isinstance(inner, dict) else {}
+    member = form.member(inner.get("kind"))
+    if member is None:
+        raise _no_kind(place, form, inner)
+    node[name] = inner
+    return member, inner
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _closed(place: str, path: str) -> SpecError:
+    return SpecError("recipe-key", f"{place} has no fields of its own, so {path} cannot be set.")
 
 
 def _unknown(owner: type[Spec], place: str, name: str) -> SpecError:
     allowed = [field for field in owner.model_fields if field != "kind"]
-    where = f"{place}.{name}" if place else name
-    fields = ", ".join(allowed) if allowed else "none"
-    return SpecError("recipe-key", f"{where} is not a field.{did_you_mean(name, allowed)} Allowed: {fields}.")
+    inside = [_join(place, found) for found in _places(owner, name)]
+    near = f" Did you mean {' or '.join(inside[:3])}?" if inside else did_you_mean(name, allowed)
+    fields = ", ".join(allowed) if allowed else "nothing beside its kind"
+    return SpecError("recipe-key", f"{_join(place, name)} is not a field.{near} Allowed: {fields}.")
+
+
+def _places(owner: type[Spec], name: str) -> list[str]:
+    """Where in the parts of a spec there is a field of this name."""
+    found = list[str]()
+    for field, form in _forms(owner).items():
+        for member in form.members:
+            inner = [name] if name != "kind" and name in member.model_fields else _places(member, name)
+            found += [_join(field, place) for place in inner]
+    return list(dict.fromkeys(found))
+
+
+def _no_kind(place: str, form: _Form, given: Any) -> SpecError:
+    kind = given.get("kind") if isinstance(given, Mapping) else given
+    if kind is None:
+        return SpecError("recipe-kind", f"{place} needs a kind. Allowed: {form.allowed}.")
+    near = did_you_mean(str(kind), form.kinds)
+    return SpecError("recipe-kind", f"{place} has no kind {_short(kind)}.{near} Allowed: {form.allowed}.")
 
 
 def _spec_error(root: type[Spec], error: ValidationError) -> SpecError:
-    """The first problem that pydantic found, as one sentence."""
-    problem = error.errors(include_url=False)[0]
-    owner, path = _walk(root, problem["loc"])
-    given, kind = problem["input"], problem["type"]
-    if kind == "extra_forbidden":
-        return _unknown(owner, ".".join(path[:-1]), path[-1])
-    where = ".".join(path) or root.__name__.lower()
-    if kind == "union_tag_invalid":
-        allowed = [tag.strip().strip("'") for tag in problem["ctx"]["expected_tags"].split(",")]
-        tag = str(problem["ctx"]["tag"])
-        return SpecError(
-            "recipe-kind", f"{where} has no kind {tag!r}.{did_you_mean(tag, allowed)} Allowed: {', '.join(allowed)}."
-        )
-    if kind == "literal_error":
-        allowed = [word.strip("'") for word in problem["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-        near = did_you_mean(str(given), allowed)
-        return SpecError("recipe-value", f"{where} = {given!r} is not allowed.{near} Allowed: {', '.join(allowed)}.")
-    return SpecError("recipe-value", f"{where} = {_short(given)} is not allowed: {_reason(problem)}.")
+    """The first problem that pydantic found, as one sentence; a misspelt field before a missing one."""
+    problems = error.errors(include_url=False)
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+    owner, form, place, name = _walk(root, problem["loc"])
+    where, given = _join(place, name) or root.__name__.lower(), problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            return _unknown(owner, place, name)
+        case "missing":
+            what = owner.model_fields[name].description
+            return SpecError("recipe-missing", f"{where} is missing{f': {what}' if what else ''}".rstrip(".") + ".")
+        case _ if form and form.kinds:
+            return _no_kind(where, form, given)
+        case "literal_error":
+            allowed = re.findall("'([^']*)'", problem["ctx"]["expected"]) + ([OFF] if form and form.optional else [])
+            near = did_you_mean(str(given), allowed)
+            return SpecError(
+                "recipe-value", f"{where} = {_short(given)} is not allowed.{near} Allowed: {', '.join(allowed)}."
+            )
+        case _:
+            off = f", or {OFF}" if form and form.optional else ""
+            return SpecError(
+                "recipe-value", f"{where} = {_short(given)} is not allowed: {_reason(problem, owner)}{off}."
+            )
 
 
-def _walk(root: type[Spec], loc: tuple[int | str, ...]) -> tuple[type[Spec], list[str]]:
-    """The spec that owns the place, and the place as a dotted path without the kinds that pydantic adds to it."""
-    owner, path, candidates = root, list[str](), list[type[Spec]]()
+def _walk(root: type[Spec], loc: Iterable[int | str]) -> tuple[type[Spec], _Form | None, str, str]:
+    """The spec that owns a place or is it, the place's form, and its dotted path in two: the parents and the last name.
+
+    pydantic's own path has, behind every family, the kind that it took.
+    """
+    owner, form, place, name = root, None, "", ""
     for part in loc:
-        by_kind = [m for m in candidates if m.model_fields.get("kind") and m.model_fields["kind"].default == part]
-        by_kind = by_kind or [m for m in candidates if part in get_args(_kind_annotation(m))]
-        if by_kind:
-            owner, candidates = by_kind[0], []
-            continue
-        if isinstance(part, str) and part in ("function-before[_kind_alone()]",):
-            continue
-        path.append(str(part))
-        field = owner.model_fields.get(str(part))
-        candidates = list(_members(field.annotation)) if field else []
-        for extra in field.metadata if field else ():
-            candidates += list(_members(extra))
-        if len(candidates) == 1:
-            owner = candidates[0]
-    return owner, path
+        if form and form.kinds:
+            owner, form = form.member(part) or owner, None
+        elif isinstance(part, int):
+            name, form = f"{name}[{part}]", None
+        else:
+            place, name, form = _join(place, name), part, _forms(owner).get(part)
+            if form and len(form.members) == 1:
+                owner = form.members[0]
+    return owner, form, place, name
 
 
-def _kind_annotation(member: type[Spec]) -> Any:
-    field = member.model_fields.get("kind")
-    return field.annotation if field else None
+_TYPES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "string_unicode": "text in valid Unicode",
+}
 
 
-def _reason(problem: ErrorDetails) -> str:
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
-    return message if problem["type"] == "value_error" else f"it should be {message}"
+def _reason(problem: ErrorDetails, owner: type[Spec]) -> str:
+    if problem["type"] == "value_error":
+        return problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"it should be a table of {', '.join(owner.model_fields)}"
+    return f"it should be {_TYPES.get(problem['type']) or problem['msg'].removeprefix('Input should be ')}"
 
 
 def _short(value: object) -> str:
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
+    """A value in at most 60 characters, as TOML has it where Python's own form is another."""
+    if value is None or isinstance(value, bool):
+        return OFF if value is None else str(value).lower()
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _ForEditors(GenerateJsonSchema):
+    """A schema that also takes the short forms: a kind alone for its table, "none" for what is off."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False  # a title says only the field's name again
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return {"anyOf": [self.generate_inner(schema["schema"]), {"enum": [None, OFF]}]}
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        tables = super().tagged_union_schema(schema)
+        return {"anyOf": [tables, {"enum": sorted(map(str, schema["choices"]))}]}

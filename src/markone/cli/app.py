@@ -5,7 +5,7 @@ written. 130: interrupted.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -24,7 +24,7 @@ from markone.cli.train import train
 from markone.errors import InputError, MarkoneError
 from markone.version import VERSION
 
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "runs": runs,
     "show": show,

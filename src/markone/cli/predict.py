@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"}
-TABLES = {".csv", ".parquet"}
-
 
 class PredictionFormat(StrEnum):
     """How predictions are written."""
@@ -80,7 +77,7 @@ def _files(inputs: Sequence[Path]) -> Iterator[Path]:
 
     for path in inputs:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
+            found = sorted(file for file in path.rglob("*") if _type(file) == "picture" and file.is_file())
             if not found:
                 raise InputError("predict-no-images", f"{path} holds no images; give images or a folder of images.")
             yield from found
@@ -88,7 +85,7 @@ def _files(inputs: Sequence[Path]) -> Iterator[Path]:
             raise InputError(
                 "predict-input-absent", f"there is no file {path}; give images, folders, CSV, Parquet or NPZ."
             )
-        elif path.suffix.lower() not in {*PICTURES, *TABLES, ".npz"}:
+        elif _type(path) is None:
             raise InputError(
                 "predict-file-type", f"{path} is of no known type; give images, CSV, Parquet or NPZ files."
             )
@@ -96,15 +93,23 @@ def _files(inputs: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
+def _type(path: Path) -> str | None:
+    """picture, table, arrays, or None by the name's end."""
+    from markone.data.source import PICTURES, TABLES
+
+    types = {"picture": PICTURES, "table": TABLES, "arrays": (".npz",)}
+    return next((name for name, ends in types.items() if path.name.lower().endswith(ends)), None)
+
+
 def _predictions(predictor: "Predictor", files: Sequence[Path]) -> list[Row]:
     """One row an input; neighbouring pictures are decoded and predicted together."""
     rows: list[Row] = []
-    for is_picture, paths in groupby(files, key=lambda path: path.suffix.lower() in PICTURES):
-        if is_picture:
+    for kind, paths in groupby(files, key=_type):
+        if kind == "picture":
             rows += predictor.images(list(paths))
-            continue
-        for path in paths:
-            rows += _arrays(predictor, path) if path.suffix.lower() == ".npz" else predictor.table(path)
+        else:
+            for path in paths:
+                rows += predictor.table(path) if kind == "table" else _arrays(predictor, path)
     return rows
 
 
@@ -130,9 +135,9 @@ def _read_inputs(path: Path) -> "NDArray[np.uint8] | NDArray[np.float32]":
         raise InputError("npz-name", f"{path} has no inputs under a usual name; name the array {INPUTS[0]}.")
     inputs = found[name]
     if inputs.ndim == 2 and inputs.dtype.kind in "fiub":
-        return inputs.astype(np.float32)
+        return np.asarray(inputs, dtype=np.float32)
     if inputs.ndim in (3, 4) and inputs.dtype == np.uint8:
-        return np.ascontiguousarray(inputs[..., None] if inputs.ndim == 3 else inputs)
+        return np.ascontiguousarray(inputs[..., None] if inputs.ndim == 3 else inputs, dtype=np.uint8)
     raise InputError(
         "predict-npz-type",
         f"{name} in {path} is {inputs.dtype} of shape {inputs.shape}; give uint8 (n, height, width, channels) for pictures"

@@ -44,22 +44,19 @@ def train(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Trains a net and explains how it went. Ends with a verdict and the next step."""
-    edits = _edits(settings, epochs=epochs, seconds=seconds, seed=seed)
+    options = {"epochs": epochs, "seconds": seconds, "seed": seed}
     if resume is not None:
-        given = {"DATA": source, "--target": target, "--group": group, "--folder": folder, "--dry-run": dry_run or None}
-        training = _resume(resume, [*edits, *(name for name, value in given.items() if value is not None)], quiet=quiet)
+        more = {"set": settings, "target": target, "group": group, "folder": folder, "dry-run": dry_run or None}
+        given = [f"--{name}" for name, value in {**options, **more}.items() if value is not None]
+        training = _resume(resume, given if source is None else [source, *given], quiet=quiet)
     else:
+        edits = {**{name: value for name, value in options.items() if value is not None}, **read_edits(settings)}
         recipe, dataset = _plan(source or "digits", edits, target=target, group=group, quiet=quiet)
         if dry_run:
             print(recipe.to_json() if format == Format.JSON else recipe.to_toml(), end="")
             return
         training = _begin(recipe, dataset, folder, quiet=quiet)
     _follow(training, quiet=quiet, format=format)
-
-
-def _edits(settings: list[str] | None, **options: Any) -> dict[str, Any]:
-    """What the options change in the recipe; ``--set`` comes last."""
-    return {**{name: value for name, value in options.items() if value is not None}, **read_edits(settings)}
 
 
 def _plan(

@@ -1,14 +1,14 @@
 """DataSource: every place that data can come from, and ``resolve``, which makes one of a name or a path."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from markone.data.progress import Progress
 from markone.data.synthetic import Gate, Moons, Polynomial, Shapes, Spirals
 from markone.errors import DataError, did_you_mean
-from markone.spec import Spec, family
+from markone.spec import KIND, Spec
 
 if TYPE_CHECKING:
     from markone.data.dataset import Dataset
@@ -115,7 +115,9 @@ class Idx(Spec):
         return read_idx_dataset(existing(self.path))
 
 
-DataSource = family(Builtin | Published | Gate | Spirals | Moons | Polynomial | Shapes | Folder | Table | Arrays | Idx)
+DataSource = Annotated[
+    Builtin | Published | Gate | Spirals | Moons | Polynomial | Shapes | Folder | Table | Arrays | Idx, KIND
+]
 
 NAMES: dict[str, type[Spec]] = {
     **dict.fromkeys(("digits", "breast-cancer", "iris", "wine", "diabetes", "linnerud"), Builtin),

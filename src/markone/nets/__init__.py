@@ -3,18 +3,15 @@
 A new net is a new file beside the others, its class in NETS and in the union Net.
 """
 
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from markone.nets.convnet import ConvNet
 from markone.nets.mlp import MLP
 from markone.nets.net import NetSpec
 from markone.nets.perceptron import Perceptron
-from markone.spec import family
+from markone.spec import KIND
 
 NETS: tuple[type[NetSpec], ...] = (Perceptron, MLP, ConvNet)
-if TYPE_CHECKING:
-    Net = NetSpec
-else:
-    Net = family(Perceptron | MLP | ConvNet)
+Net = Annotated[Perceptron | MLP | ConvNet, KIND]
 
 __all__ = ["MLP", "NETS", "ConvNet", "Net", "NetSpec", "Perceptron"]

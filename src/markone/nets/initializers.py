@@ -6,12 +6,12 @@ All of them set the weights of linear and convolutional layers, set biases to ze
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from markone.nets.activations import activation_of
-from markone.spec import Spec, family
+from markone.spec import KIND, Spec
 
 if TYPE_CHECKING:
     import torch
@@ -200,18 +200,16 @@ INITIALIZATIONS: tuple[type[InitializationSpec], ...] = (
     Constant,
 )
 
-if TYPE_CHECKING:
-    Initialization = InitializationSpec
-else:
-    Initialization = family(
-        Normal
-        | TruncatedNormal
-        | LecunNormal
-        | LecunUniform
-        | GlorotNormal
-        | GlorotUniform
-        | HeNormal
-        | HeUniform
-        | Orthogonal
-        | Constant
-    )
+Initialization = Annotated[
+    Normal
+    | TruncatedNormal
+    | LecunNormal
+    | LecunUniform
+    | GlorotNormal
+    | GlorotUniform
+    | HeNormal
+    | HeUniform
+    | Orthogonal
+    | Constant,
+    KIND,
+]

@@ -52,21 +52,21 @@ class Scale:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
 
-def chart(title: str, curves: Sequence[Curve], *, as_share: bool = False, x_label: str = "epoch") -> str:
-    """One chart as an SVG figure; an empty string where nothing finite is to be drawn."""
+def chart(title: str, curves: Sequence[Curve], *, end: float, as_share: bool = False) -> str:
+    """One chart over epochs 0 to ``end`` as an SVG figure; an empty string where nothing finite is to be drawn."""
     kept = [curve for curve in map(_finite, curves) if len(curve.x)]
     if not any(curve.tone != "reference" for curve in kept):
         return ""
     show = share if as_share else number
-    x_scale = _x_scale(kept)
+    x_scale = Scale(0.0, end if end > 0 else 1.0, LEFT, WIDTH - RIGHT)
     y_scale = _y_scale(kept, as_share=as_share)
     labelled = [curve for curve in kept if curve.label]
     spoken = "; ".join(f"{curve.label} {show(float(curve.y[-1]))}" for curve in labelled)
     parts = [
         f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}: {escape(spoken)}">',
-        *_grid(y_scale, show),
-        *_x_axis(x_scale, x_label),
+        *_grid(y_scale, _percent if as_share else number),
+        *_x_axis(x_scale),
         *(_line(curve, x_scale, y_scale) for curve in kept),
         *_end_labels(labelled, x_scale, y_scale, show),
         "</svg></figure>",
@@ -84,8 +84,8 @@ def smooth(values: Floats, window: int) -> Floats:
     return np.asarray((sums[ends] - sums[starts]) / (ends - starts))
 
 
-def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
-    """At most ``most`` round values (1, 2 or 5 times a power of ten apart) from low to high.
+def ticks(low: float, high: float, *, most: int = 5, factors: Sequence[float] = (1, 2, 2.5, 5)) -> list[float]:
+    """At most ``most`` round values (one of ``factors`` times a power of ten apart) from low to high.
 
     >>> ticks(0, 1)
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -93,7 +93,7 @@ def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
     [0.0, 2.0, 4.0, 6.0]
     """
     power = 10.0 ** math.floor(math.log10((high - low) / most))
-    steps = [factor * power for factor in (1, 2, 2.5, 5, 10, 20)]
+    steps = [factor * power * more for more in (1, 10, 100) for factor in factors]
     step = next(step for step in steps if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) < most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(place * step, 12) for place in range(first, last + 1)]
@@ -125,11 +125,6 @@ def _decimate(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return x[order], y[order]
 
 
-def _x_scale(curves: Sequence[Curve]) -> Scale:
-    low, high = min(float(curve.x.min()) for curve in curves), max(float(curve.x.max()) for curve in curves)
-    return Scale(low, high if high > low else low + 1, LEFT, WIDTH - RIGHT)
-
-
 def _y_scale(curves: Sequence[Curve], *, as_share: bool) -> Scale:
     low, high = min(float(curve.y.min()) for curve in curves), max(float(curve.y.max()) for curve in curves)
     start, end = HEIGHT - BOTTOM, TOP
@@ -152,13 +147,16 @@ def _grid(scale: Scale, show: Callable[[float], str]) -> list[str]:
     return lines
 
 
-def _x_axis(scale: Scale, label: str) -> list[str]:
-    values = ticks(scale.low, scale.high)
+def _x_axis(scale: Scale) -> list[str]:
     middle = [
         f'<text class="tick" x="{scale(value):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{number(value)}</text>'
-        for value in values
+        for value in ticks(scale.low, scale.high, factors=(1, 2, 5))
     ]
-    return [*middle, f'<text class="tick" x="{WIDTH - RIGHT + 7}" y="{HEIGHT - 8}">{escape(label)}</text>']
+    return [*middle, f'<text class="tick" x="{WIDTH - RIGHT + 7}" y="{HEIGHT - 8}">epoch</text>']
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:g} %"
 
 
 def _line(curve: Curve, x_scale: Scale, y_scale: Scale) -> str:

@@ -57,17 +57,19 @@ class Comparison:
 def compare_runs(a: Run, b: Run) -> Comparison:
     """What differs in the recipes, and whether the better of the two is surely better."""
     recipe = diff(a.recipe, b.recipe) if a.recipe and b.recipe else {}
-    scores = (score_of(a), score_of(b))
-    reason = _not_comparable(a, b, *scores)
-    if reason or scores[0] is None or scores[1] is None:
+    ours, theirs = scores = (score_of(a), score_of(b))
+    if ours is None or theirs is None:
+        missing = a if ours is None else b
+        return Comparison(recipe, scores, None, "not-comparable", None, f"{missing.id} has not been evaluated yet.")
+    if reason := _not_comparable(a, b, ours, theirs):
         return Comparison(recipe, scores, None, "not-comparable", None, reason)
-    difference = difference_of(*scores)
-    verdict = _verdict(scores[0], difference)
+    difference = difference_of(ours, theirs)
+    verdict = _verdict(ours, difference)
     if verdict == "no-difference":
         preferred, why = simpler(a, b)
         return Comparison(recipe, scores, difference, verdict, preferred, f"They do not surely differ; {why}")
     return Comparison(
-        recipe, scores, difference, verdict, verdict[0], f"{verdict[0]} is surely better by {scores[0].label}."
+        recipe, scores, difference, verdict, verdict[0], f"{verdict[0]} is surely better by {ours.label}."
     )
 
 
@@ -126,10 +128,8 @@ def _printed(value: float) -> str:
     return f"{value:.{PRINTED_DIGITS}g}"
 
 
-def _not_comparable(a: Run, b: Run, ours: Score | None, theirs: Score | None) -> str:
+def _not_comparable(a: Run, b: Run, ours: Score, theirs: Score) -> str:
     """Why two runs cannot be judged by one number; nothing if they can."""
-    if ours is None or theirs is None:
-        return f"{(a if ours is None else b).id} has not been evaluated yet."
     if (ours.name, ours.part) != (theirs.name, theirs.part):
         return f"One has {ours.label}, the other {theirs.label}."
     names = [run.meta.get("data", {}).get("name") for run in (a, b)]

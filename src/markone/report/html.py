@@ -75,14 +75,14 @@ def _charts(run: Run) -> str:
 def _loss_chart(run: Run) -> str:
     batch = run.scalars("loss", "batch")
     window = max(1, len(batch) // STRETCHES)
-    stated = f", mean of {window} steps over each step" if window > 1 else ""
+    stated = f" (line: mean of {window} steps)" if window > 1 else ""
     curves = [
         Curve("", batch.epochs, batch.values),
         Curve("batch", batch.epochs, smooth(batch.values, window)),
         *_curves(run.scalars("loss", "validation"), "validation", "other"),
         *_blind(run, "loss", batch),
     ]
-    return chart(f"Loss{stated}", curves)
+    return chart(f"Loss{stated}", curves, end=run.epochs)
 
 
 def _metric_chart(run: Run) -> str:
@@ -95,12 +95,12 @@ def _metric_chart(run: Run) -> str:
         *_curves(validation, "validation", "other"),
         *_blind(run, score.name, validation or training),
     ]
-    return chart(metric_name(score.name).capitalize(), curves, as_share=score.name == "accuracy")
+    return chart(metric_name(score.name).capitalize(), curves, end=run.epochs, as_share=score.name == "accuracy")
 
 
 def _lr_chart(run: Run) -> str:
     rate = run.scalars("lr", "batch")
-    return chart("Learning rate", _curves(rate, "rate", "this"))
+    return chart("Learning rate", _curves(rate, "rate", "this"), end=run.epochs)
 
 
 def _curves(series: Series, label: str, tone: str) -> list[Curve]:

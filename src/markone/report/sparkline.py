@@ -43,13 +43,13 @@ def _shorten(data: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     if len(data) <= width:
         return data
     edges = np.linspace(0, len(data), width + 1).astype(int)
-    return np.array([data[start:end].mean() for start, end in itertools.pairwise(edges)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array([data[start:end].mean() for start, end in itertools.pairwise(edges)])
 
 
 def _bar(value: float, low: float, high: float) -> str:
     if not np.isfinite(value):
         return "×"
-    if high == low:
-        return BARS[0]
-    place = (value - low) / (high - low) * (len(BARS) - 1)
-    return BARS[int(np.clip(round(place), 0, len(BARS) - 1))]
+    span = high / 2 - low / 2  # halves, for the range may be past the largest float
+    place = (value / 2 - low / 2) / span if span > 0 else 0.0
+    return BARS[int(np.clip(round(place * (len(BARS) - 1)), 0, len(BARS) - 1))]

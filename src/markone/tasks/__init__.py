@@ -1,10 +1,12 @@
 """Tasks: what a training is for."""
 
-from markone.spec import family
+from typing import Annotated
+
+from markone.spec import KIND
 from markone.tasks.classification import Classification
 from markone.tasks.regression import Regression
 
-Task = family(Classification | Regression)
+Task = Annotated[Classification | Regression, KIND]
 TASKS = (Classification, Regression)
 
 __all__ = ["TASKS", "Classification", "Regression", "Task"]

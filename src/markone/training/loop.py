@@ -152,8 +152,7 @@ class Training:
         """Training time, all sittings together."""
         return self.at.seconds + time.perf_counter() - self._began
 
-    @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether something has ended the training: the last epoch, ``stop``, a loss that is no number."""
         return self.status is not None
 
@@ -174,10 +173,10 @@ class Training:
     def _groups(self) -> Iterator[tuple[Batch, ...]]:
         """What is left of the training, epoch by epoch: as many batches together as make one step."""
         size = self.recipe.accumulation
-        while True:
+        while not self.has_ended():
             batches = self.material.batches.epoch(self.at.epoch, start=self.at.place * size)
             for _ in range(self.at.place, self.learner.steps_per_epoch):
-                if self.ended:
+                if self.has_ended():
                     return
                 yield tuple(itertools.islice(batches, size))
 
@@ -248,7 +247,7 @@ class Training:
     def _keep(self, *, due: bool) -> None:
         """Losses to the host, the record to disk, a checkpoint: each when it is due."""
         due = due or time.monotonic() >= self._next_checkpoint
-        if due or self.ended or len(self._losses) >= LOSSES_PER_TRANSFER:
+        if due or self.has_ended() or len(self._losses) >= LOSSES_PER_TRANSFER:
             self._fetch_losses()
             if self.recorder.flush_is_due:
                 self.recorder.flush()

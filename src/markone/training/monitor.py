@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, float]  # layer, vital, value
 
-DENSE_STEPS = 10  # every step at first, then every 20th part of what has passed: about 14 samples for a doubling
-THINNING = 20
+DENSE_INTERVAL = 2  # at first every other step: the steps between tell what an unsampled one costs
+THINNING = 20  # then every 20th part of what has passed: about 14 samples for a doubling
 LONGEST_INTERVAL = 200
 FREE_SECONDS = 0.1  # what vitals may cost before the budget counts: a tenth of a second nobody notices
 
@@ -34,35 +34,40 @@ class Monitor:
         self.cost_seconds = 0.0
         self._began = time.perf_counter()
         self._next_step = 0
-        self._usual_seconds: float | None = None
-        self._step_began = 0.0
+        self._samples = 0
+        self._usual_seconds = 0.0
+        self._step_began: float | None = None
 
     def due(self, step: int) -> bool:
-        """Whether the step about to be taken (``step`` steps are completed) is to be sampled."""
+        """Whether the step about to be taken, after ``step`` steps, is to be sampled."""
         now = time.perf_counter()
-        if self._step_began:
+        if self._step_began is not None:
             self._learn_usual(now - self._step_began)
         self._step_began = now
-        allowed = FREE_SECONDS + self.budget * (now - self._began)
-        return step >= self._next_step and self.cost_seconds <= allowed
+        return step >= self._next_step and self.cost_seconds <= FREE_SECONDS + self.budget * (now - self._began)
 
     def _learn_usual(self, seconds: float) -> None:
+        """The time of an unsampled step: quick to fall, slow to rise, so that a hiccup hides no cost."""
         usual = self._usual_seconds
-        self._usual_seconds = seconds if usual is None else min(seconds, 0.9 * usual + 0.1 * seconds)
+        self._usual_seconds = min(seconds, 0.9 * usual + 0.1 * seconds) if usual else seconds
 
     def pause(self) -> None:
-        """What happens until the next step (an evaluation, say) is no step time."""
-        self._step_began = 0.0
+        """What happens until the next step (an evaluation, a sample) is no usual step time."""
+        self._step_began = None
 
     def sample(self) -> "Sample":
         """Begins a sample; the caller calls ``after_backward`` and ``finish`` on it."""
         return Sample(self)
 
     def charge(self, step: int, seconds: float) -> None:
-        """Books what a sampled step cost beyond a usual one, and sets the next step to be sampled."""
-        self.cost_seconds += max(0.0, seconds - (self._usual_seconds or 0.0))
-        interval = 1 if step < DENSE_STEPS else min(LONGEST_INTERVAL, max(1, step // THINNING))
-        self._next_step = step + interval
+        """Books what a sampled step cost beyond a usual one, and sets the next step to be sampled.
+
+        The first sample is free: it pays what every first use of an operation costs, once.
+        """
+        self._samples += 1
+        if self._samples > 1:
+            self.cost_seconds += max(0.0, seconds - self._usual_seconds)
+        self._next_step = step - 1 + min(LONGEST_INTERVAL, max(DENSE_INTERVAL, step // THINNING))
         self.pause()
 
 
