@@ -84,7 +84,9 @@ class Step(ScheduleSpec):
 
     kind: Literal["step"] = "step"
     decay: float = Field(0.1, gt=0, le=1, description="factor of each drop")
-    at: tuple[float, ...] = Field((0.5, 0.75), description="fractions of the training at which the rate drops")
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.5, 0.75), description="fractions of the training at which the rate drops"
+    )
     every: int | None = Field(None, ge=1, description="epochs between drops, instead of the fractions; none: off")
 
     def build(self, *, total_steps: int, steps_per_epoch: int) -> Pace:

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 class Augmentation(Spec):
     """What is varied at random in the training part; everything is off unless set.
 
-    Mirror and crop move pixels, so they act on the stored bytes while the batch is gathered; the rest acts on standardized values.
+    Mirror and crop move pixels, so they act on the stored bytes; the rest acts on standardized values.
     """
 
     flip: bool = Field(False, description="mirror left-right with probability 1/2; off where it changes the label")
-    crop: int | None = Field(None, ge=1, description="pixels of reflected border from which a crop of full size is cut")
-    cutout: int | None = Field(None, ge=1, description="side in pixels of a square set to the mean (DeVries 2017)")
+    crop: int | None = Field(
+        None, ge=1, le=1024, description="pixels of reflected border from which a crop of full size is cut"
+    )
+    cutout: int | None = Field(
+        None, ge=1, le=1024, description="side of a square of pixels set to 0, the standardized mean (DeVries 2017)"
+    )
     brightness: float | None = Field(None, gt=0, le=2, description="largest shift, in standard deviations")
     contrast: float | None = Field(None, gt=0, lt=1, description="largest relative change about the picture's mean")
     colour: float | None = Field(None, gt=0, le=1, description="largest relative change of saturation")
@@ -30,8 +34,12 @@ class Augmentation(Spec):
         return self.flip or self.crop is not None
 
     @property
+    def varies_values(self) -> bool:
+        return any((self.brightness, self.contrast, self.colour, self.cutout))
+
+    @property
     def needs_images(self) -> bool:
-        return any((self.moves_pixels, self.cutout, self.brightness, self.contrast, self.colour))
+        return self.moves_pixels or self.varies_values
 
 
 @dataclass(frozen=True)
@@ -41,79 +49,114 @@ class Mix:
     partner: "torch.Tensor"
     share: float
 
+    def blend(self, inputs: "torch.Tensor") -> "torch.Tensor":
+        """share x + (1 - share) x[partner], in the memory format of x (n, channels, ...)."""
+        others = inputs.movedim(1, -1).index_select(0, self.partner).movedim(-1, 1)
+        return others.lerp_(inputs, self.share)
 
-def gather(
-    images: "torch.Tensor", rows: "torch.Tensor", spec: Augmentation, generator: "torch.Generator"
-) -> "torch.Tensor":
-    """Pictures ``rows`` of a store (n, height, width, channels), mirrored and cropped on the way.
 
-    The crop's border is reflected by index arithmetic, so no padded copy is ever made.
+def move(pictures: "torch.Tensor", spec: Augmentation, generator: "torch.Generator") -> "torch.Tensor":
+    """Pictures (n, height, width, channels), mirrored and cropped.
+
+    Behind a border of reflection a line of w pixels goes on as a ring of 2 (w - 1), and its mirror image is the same ring,
+    half a turn on. So the mirrored and shifted lines are windows of rings, and the batch is one gather of whole windows.
     """
     import torch
 
-    count, height, width = len(rows), images.shape[1], images.shape[2]
-    device = images.device
-    ys = torch.arange(height, device=device).expand(count, -1)
-    xs = torch.arange(width, device=device).expand(count, -1)
-    if spec.crop:
-        shift = torch.randint(-spec.crop, spec.crop + 1, (2, count, 1), generator=generator, device=device)
-        ys, xs = _reflect(ys + shift[0], height), _reflect(xs + shift[1], width)
+    count, height, width, channels = pictures.shape
+    half = max(1, width - 1)
+    mirrored = pictures.flip(2)
+    sides = [side.reshape(count * height, -1)[:, : half * channels] for side in (mirrored, pictures, mirrored)]
+    rings = torch.cat(sides, dim=1)
+    windows = rings.as_strided((rings.numel() // channels - width + 1, width * channels), (channels, 1))
+    lines, starts = _draw_moves(count, height, half, spec, generator)
+    picture = torch.arange(0, count * height, height, device=pictures.device)
+    first = (picture[:, None] + lines) * (3 * half) + starts[:, None]
+    return windows.index_select(0, first.flatten()).view(pictures.shape)
+
+
+def _draw_moves(
+    count: int, height: int, half: int, spec: Augmentation, generator: "torch.Generator"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Of each picture the lines (n, height) that it shows, and where its window in their rings starts (n,)."""
+    import torch
+
+    device, border = generator.device, spec.crop or 0
+    down, right = torch.randint(-border, border + 1, (2, count), generator=generator, device=device)
+    starts = right + half
     if spec.flip:
-        mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
-        xs = torch.where(mirrored, width - 1 - xs, xs)
-    return images[rows[:, None, None], ys[:, :, None], xs[:, None, :]]
+        starts += half * (torch.rand(count, generator=generator, device=device) < 0.5)
+    lines = reflect(torch.arange(-border, height + border, device=device), height).unfold(0, height, 1)
+    return lines.index_select(0, down + border), starts.remainder(2 * half)
 
 
-def _reflect(index: "torch.Tensor", size: int) -> "torch.Tensor":
+def reflect(index: "torch.Tensor", size: int) -> "torch.Tensor":
     """-1 -> 1, size -> size - 2: reflection without repeating the edge; a border wider than the picture reflects again."""
-    if size == 1:
-        return index.new_zeros(index.shape)
-    period = 2 * (size - 1)
+    period = max(1, 2 * (size - 1))
     index = index.remainder(period)
-    return index.minimum(period - index)
+    return index.minimum(period - index) if size > 1 else index
 
 
 def vary(inputs: "torch.Tensor", spec: Augmentation, generator: "torch.Generator") -> "torch.Tensor":
-    """Brightness, contrast, colour and cutout of standardized pictures (n, channels, height, width)."""
-    if spec.brightness:
-        inputs = inputs + _uniform(inputs, spec.brightness, generator)
-    if spec.contrast:
-        mean = inputs.mean((1, 2, 3), keepdim=True)
-        inputs = (inputs - mean) * (1 + _uniform(inputs, spec.contrast, generator)) + mean
-    if spec.colour and inputs.shape[1] == 3:
-        grey = inputs.mean(1, keepdim=True)
-        inputs = (inputs - grey) * (1 + _uniform(inputs, spec.colour, generator)) + grey
+    """Brightness, contrast, colour and cutout of standardized pictures (n, channels, height, width); channels last in memory.
+
+    The first three are one affine map of the pixels of each picture, x -> A x + b: brightness adds a number, contrast goes
+    away from the picture's mean, colour away from the pixel's mean over three channels.
+    """
+    count, channels, height, width = inputs.shape
+    pixels = inputs.permute(0, 2, 3, 1).reshape(count, height * width, channels)
+    if spec.brightness or spec.contrast or spec.colour:
+        pixels = _recoloured(pixels, spec, generator)
     if spec.cutout:
-        inputs = inputs.masked_fill(_squares(inputs, spec.cutout, generator), 0.0)
-    return inputs
+        keep = _outside(count, height, width, spec.cutout, generator)
+        pixels = pixels.view(count, height, -1) * keep.repeat_interleave(channels, dim=2)
+    return pixels.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _recoloured(pixels: "torch.Tensor", spec: Augmentation, generator: "torch.Generator") -> "torch.Tensor":
+    import torch
+
+    count, _, channels = pixels.shape
+    brightness, contrast, colour = (
+        _uniform(count, largest, generator)
+        for largest in (spec.brightness, spec.contrast, spec.colour if channels == 3 else None)
+    )
+    eye = torch.eye(channels, device=pixels.device)
+    matrix = (1 + contrast) * ((1 + colour) * eye - colour / channels)
+    shift = brightness - contrast * pixels.mean((1, 2), keepdim=True)
+    return torch.baddbmm(shift, pixels, matrix)
+
+
+def _uniform(count: int, largest: float | None, generator: "torch.Generator") -> "torch.Tensor":
+    """One number of U(-largest, largest) a picture, (n, 1, 1); 0 where off."""
+    import torch
+
+    if largest is None:
+        return torch.zeros(count, 1, 1, device=generator.device)
+    return (2 * torch.rand(count, 1, 1, generator=generator, device=generator.device) - 1) * largest
+
+
+def _outside(count: int, height: int, width: int, side: int, generator: "torch.Generator") -> "torch.Tensor":
+    """0 in one square a picture, 1 around it, (n, height, width); its centre lies anywhere, so it may reach over the edge."""
+    import torch
+
+    device = generator.device
+    centre = torch.rand(2, count, 1, generator=generator, device=device)
+    inside = []
+    for where, size in zip(centre, (height, width), strict=True):
+        first = (where * size).floor() - side // 2
+        place = torch.arange(size, device=device)
+        inside.append((place >= first) & (place < first + side))
+    return (~(inside[0][:, :, None] & inside[1][:, None, :])).float()
 
 
 def mix(count: int, alpha: float, generator: "torch.Generator") -> Mix:
-    """A random pairing and a share from Beta(alpha, alpha), drawn as X / (X + Y) with X, Y ~ Gamma(alpha)."""
+    """A random pairing and a share from Beta(alpha, alpha).
+
+    The share is a number on the host, so it is drawn there from the generator's seed: no waiting for the device.
+    """
     import numpy as np
     import torch
 
     partner = torch.randperm(count, generator=generator, device=generator.device)
-    entropy = int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(generator.initial_seed())))
-    return Mix(partner=partner, share=float(np.random.default_rng(entropy).beta(alpha, alpha)))
-
-
-def _uniform(inputs: "torch.Tensor", largest: float, generator: "torch.Generator") -> "torch.Tensor":
-    import torch
-
-    draw = torch.rand(len(inputs), 1, 1, 1, generator=generator, device=inputs.device)
-    return (2 * draw - 1) * largest
-
-
-def _squares(inputs: "torch.Tensor", side: int, generator: "torch.Generator") -> "torch.Tensor":
-    """One square mask a picture (n, 1, height, width); its centre lies anywhere, so it may reach over the edge."""
-    import torch
-
-    count, _, height, width = inputs.shape
-    centre = torch.rand(2, count, 1, generator=generator, device=inputs.device)
-    y0, x0 = (centre[0] * height).floor() - side // 2, (centre[1] * width).floor() - side // 2
-    ys = torch.arange(height, device=inputs.device)
-    xs = torch.arange(width, device=inputs.device)
-    inside_y = (ys >= y0) & (ys < y0 + side)
-    inside_x = (xs >= x0) & (xs < x0 + side)
-    return (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
+    return Mix(partner, float(np.random.default_rng(generator.initial_seed()).beta(alpha, alpha)))

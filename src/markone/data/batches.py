@@ -4,6 +4,7 @@ What fits lives on the device as uint8. What does not is read from the memory ma
 function of (seed, epoch, place), so a training resumed in the middle of an epoch sees exactly the batches it would have seen.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from markone.data.augment import Augmentation, Mix, gather, mix, vary
+from markone.data.augment import Augmentation, Mix, mix, move, vary
 from markone.data.dataset import Dataset
 from markone.data.normalize import Normalizer, Statistics
 from markone.device import memory_bytes
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 RESIDENT_SHARE = 0.4  # of the device's memory: the rest is for weights, activations and everybody else
+PIECE_ROWS = 2**16  # of a table that are standardized at a time: the float64 in between stays small
+AHEAD = 2  # batches that are being read while one is used: one would leave the reader idle while it is handed over
 
 
 @dataclass(frozen=True)
@@ -47,26 +50,41 @@ class Store:
         self.device = device
         self.images = dataset.is_images
         self.normalizer = Normalizer(statistics, images=self.images, device=device)
-        self.resident = dataset.inputs.nbytes <= RESIDENT_SHARE * _device_memory(device)
-        inputs = np.array(dataset.inputs) if self.resident else dataset.inputs
-        self.inputs = torch.from_numpy(inputs)
-        if self.resident:
-            self.inputs = self.inputs.to(device)
-            if not self.images:  # a table is standardized once: its batches are gathers and nothing else
-                self.inputs = self.normalizer(self.inputs)
         self.targets = targets.to(device)
+        self.resident = dataset.inputs.nbytes <= RESIDENT_SHARE * _device_memory(device)
+        self.home = device if self.resident else torch.device("cpu")
+        if not self.resident:
+            self._mapped = dataset.inputs
+            return
+        self.inputs = torch.from_numpy(np.array(dataset.inputs)).to(device)
+        if not self.images:  # a table is standardized once: its batches are gathers and nothing else
+            for piece in self.inputs.split(PIECE_ROWS):
+                piece.copy_(self.normalizer(piece))
+
+    def rows(self, indices: NDArray[np.int64]) -> "torch.Tensor":
+        """Indices of samples as a tensor where ``take`` wants them: beside the inputs."""
+        import torch
+
+        return torch.from_numpy(indices.astype(np.int64)).to(self.home)
 
     def take(self, rows: "torch.Tensor") -> "torch.Tensor":
         """Rows as stored (bytes of images, numbers of tables), on the device."""
+        import torch
+
         if self.resident:
             return self.inputs.index_select(0, rows)
-        return self.inputs[rows.cpu()].to(self.device, non_blocking=True)
+        return torch.from_numpy(self._mapped[rows.numpy()]).to(self.device)
+
+    def targets_of(self, rows: "torch.Tensor") -> "torch.Tensor":
+        """The targets of the same rows, on the device."""
+        return self.targets.index_select(0, rows.to(self.device))
 
     def standardized(self, rows: "torch.Tensor") -> "torch.Tensor":
+        """Rows as float32 that the net takes."""
         return self.prepared(self.take(rows))
 
     def prepared(self, raw: "torch.Tensor") -> "torch.Tensor":
-        """Standardized float32 from what ``take`` or an augmented gather gave."""
+        """Standardized float32 from what ``take`` gave."""
         done = self.resident and not self.images
         return raw if done else self.normalizer(raw)
 
@@ -77,15 +95,13 @@ class Batches:
     def __init__(
         self, store: Store, rows: NDArray[np.int64], *, batch_size: int, augmentation: Augmentation, seed: int
     ) -> None:
-        import torch
-
         self.store = store
-        self.rows = torch.from_numpy(rows.astype(np.int64)).to(store.device)
+        self.rows = store.rows(rows)
         self.batch_size = min(batch_size, len(rows))
         self.augmentation = augmentation
         self.seed = seed
-        self._moves = augmentation.moves_pixels and store.images
-        self._varies = any((augmentation.brightness, augmentation.contrast, augmentation.colour, augmentation.cutout))
+        self._moves = store.images and augmentation.moves_pixels
+        self._varies = store.images and augmentation.varies_values
         self._random = self._moves or self._varies or augmentation.mixup is not None
 
     def __len__(self) -> int:
@@ -97,7 +113,7 @@ class Batches:
         import torch
 
         order = torch.randperm(len(self.rows), generator=torch_generator(self.seed, "order", epoch))
-        rows = self.rows[order.to(self.store.device)]
+        rows = self.rows[order.to(self.rows.device)]
         places = range(start, len(self))
         if self.store.resident:
             for place in places:
@@ -106,48 +122,35 @@ class Batches:
             yield from self._prefetched(rows, epoch, places)
 
     def _prefetched(self, rows: "torch.Tensor", epoch: int, places: range) -> Iterator[Batch]:
+        """The same batches, made by a thread two ahead; it ends with the epoch, also where the reader leaves early."""
         with ThreadPoolExecutor(1) as thread:
-            ahead = [thread.submit(self._batch, rows, epoch, place) for place in places[:2]]
+            ahead = deque(thread.submit(self._batch, rows, epoch, place) for place in places[:AHEAD])
             for place in places:
-                batch = ahead.pop(0).result()
-                if place + 2 in places:
-                    ahead.append(thread.submit(self._batch, rows, epoch, place + 2))
+                batch = ahead.popleft().result()
+                if place + AHEAD in places:
+                    ahead.append(thread.submit(self._batch, rows, epoch, place + AHEAD))
                 yield batch
 
     def _batch(self, rows: "torch.Tensor", epoch: int, place: int) -> Batch:
         chosen = rows[place * self.batch_size : (place + 1) * self.batch_size]
         store, spec = self.store, self.augmentation
-        targets = store.targets.index_select(0, chosen)
+        raw, targets = store.take(chosen), store.targets_of(chosen)
         if not self._random:
-            return Batch(store.standardized(chosen), targets)
-        generator = torch_generator(self.seed, "augment", epoch, place, device=store.device.type)
-        raw = self._moved(chosen, generator) if self._moves else store.take(chosen)
-        inputs = store.prepared(raw)
-        if self._varies and store.images:
+            return Batch(store.prepared(raw), targets)
+        generator = torch_generator(self.seed, "augment", epoch, place, device=str(store.device))
+        inputs = store.prepared(move(raw, spec, generator) if self._moves else raw)
+        if self._varies:
             inputs = vary(inputs, spec, generator)
         if spec.mixup is None:
             return Batch(inputs, targets)
         pairing = mix(len(chosen), spec.mixup, generator)
-        inputs = inputs * pairing.share + inputs[pairing.partner] * (1 - pairing.share)
-        return Batch(inputs, targets, pairing)
-
-    def _moved(self, chosen: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
-        store = self.store
-        if store.resident:
-            return gather(store.inputs, chosen, self.augmentation, generator)
-        import torch
-
-        local = store.take(chosen)
-        return gather(local, torch.arange(len(chosen), device=local.device), self.augmentation, generator)
+        return Batch(pairing.blend(inputs), targets, pairing)
 
 
 def in_order(store: Store, rows: NDArray[np.int64], *, batch_size: int) -> Iterator[Batch]:
     """Every row once, in the given order, unaugmented: for evaluation."""
-    import torch
-
-    chosen = torch.from_numpy(rows.astype(np.int64)).to(store.device)
-    for piece in chosen.split(batch_size):
-        yield Batch(store.standardized(piece), store.targets.index_select(0, piece))
+    for chosen in store.rows(rows).split(batch_size):
+        yield Batch(store.standardized(chosen), store.targets_of(chosen))
 
 
 def _device_memory(device: "torch.device") -> int:

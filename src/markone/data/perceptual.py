@@ -25,7 +25,8 @@ PAIRS = 1 << 21  # pairs at once
 SAMPLE = 4096  # pictures whose pairs show how alike pictures are by chance
 AXES = 32  # principal axes of the layout that the hash and the first filters look at
 FEW = 32  # pictures under which there are too few pairs for a line through them
-FLIPS = 4  # bits of the hash, those nearest to their threshold, that are tried both ways
+FLIPS = 5  # bits of the hash, those nearest to their threshold, that are tried both ways
+MORE_BITS = 2  # than the data has doublings: more bits are faster and find less
 
 
 def layouts(pictures: Pictures) -> Floats:
@@ -79,8 +80,9 @@ def alike_pairs(layout: Floats, least: float) -> Ints:
     """Pairs (m, 2), each once, i < j, whose layouts correlate by at least ``least``.
 
     A perceptual hash finds them: one bit per principal axis, whether the layout lies above the median there. Pairs are
-    compared where the hashes agree, or do so after any of the four bits nearest to their threshold are flipped; then the
-    correlation itself decides. The more bits, the fewer chance meetings: 4 more than the data has doublings.
+    compared where the hashes agree, or do so after any of the bits nearest to their threshold are flipped; then the
+    correlation itself decides. A pair may be missed: at the least correlation one in seven is, of copies (above 0.99) none
+    in a hundred (measured on CIFAR-10 and MNIST against all pairs).
     """
     n = len(layout)
     if n < 2:
@@ -89,7 +91,7 @@ def alike_pairs(layout: Floats, least: float) -> Ints:
     place = np.ascontiguousarray(layout @ axes)
     rest = np.sqrt(np.maximum((layout**2).sum(axis=1) - (place**2).sum(axis=1), 0))
     found = []
-    for i, j in _meetings(place, bits=min(int(np.ceil(np.log2(n))) + 4, axes.shape[1])):
+    for i, j in _meetings(place, bits=min(int(np.ceil(np.log2(n))) + MORE_BITS, axes.shape[1])):
         for width in (8, place.shape[1]):  # what is left out can add no more than the product of the rests
             first, second = place[i, :width], place[j, :width]
             bound = np.einsum("ij,ij->i", first, second)

@@ -8,18 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markone.diagnosis import thresholds as limit
+from markone.diagnosis.finding import Severity
 from markone.training.run import Run, Series
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+EMPTY = Series(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Learning:
-    """Losses as multiples of the loss of a blind guess, and skill.
+    """Losses as multiples of a blind guess's, and what came of them.
 
-    first: before training. best, now: of the evaluations since and of the present. learned: the share of a blind guess's error that is
-    gone, 1 - now by the loss or (accuracy - blind) / (1 - blind) by the accuracy, whichever is more.
+    first: before training. best: the least of the evaluations since. now: at present, infinite once the loss is no number.
+    explained: 1 - now. learned: the share of a blind guess's error that is gone, by the loss or by the accuracy, whichever is more.
     """
 
     first: float
@@ -27,22 +31,38 @@ class Learning:
     now: float
     learned: float
 
+    @property
+    def explained(self) -> float:
+        return 1 - self.now
+
+    @property
+    def severity(self) -> Severity:
+        """What a fault in the net has cost."""
+        if self.learned <= limit.NOTHING_LEARNED:
+            return Severity.SEVERE
+        return Severity.WARNING if self.learned < limit.WELL_LEARNED else Severity.NOTE
+
 
 def learning(run: Run) -> Learning | None:
-    """None where the record holds no blind guess or no loss yet."""
+    """None where the record holds no blind guess to judge a loss by, or no loss yet."""
     blind = blind_loss(run)
     losses, batch = run.scalars("loss", "training"), run.scalars("loss", "batch")
     if blind is None or not batch:
         return None
+    later = losses.values[losses.steps > 0]
     first = losses.values[0] if losses and losses.steps[0] == 0 else batch.values[0]
-    later = losses.values[losses.steps > 0] if losses else np.empty(0)
-    recent = batch.values[-max(1, round(len(batch) * limit.RECENT_LOSSES)) :]
-    now = min([float(np.median(recent)), *later[-1:].tolist()]) if ended_finite(run) else math.inf
+    now = _loss_now(batch.values, later) if is_finite(run) else math.inf
     best = min([now, *later.tolist()])
-    by_loss = 1 - now / blind
-    by_accuracy = skill(run, "training")
-    learned = max(by_loss, float(by_accuracy.values[-1])) if by_accuracy and ended_finite(run) else by_loss
-    return Learning(first / blind, best / blind, now / blind, learned)
+    learned = 1 - now / blind
+    if math.isfinite(now) and (accuracy := skill(run, "training")):
+        learned = max(learned, accuracy.last)
+    return Learning(float(first) / blind, best / blind, now / blind, learned)
+
+
+def _loss_now(batch: Floats, evaluated: Floats) -> float:
+    """The last evaluation or the median of the last batches: whichever speaks for the training."""
+    recent = float(np.median(batch[-max(1, round(len(batch) * limit.RECENT_LOSSES)) :]))
+    return min(recent, float(evaluated[-1])) if len(evaluated) else recent
 
 
 def blind_loss(run: Run) -> float | None:
@@ -52,27 +72,30 @@ def blind_loss(run: Run) -> float | None:
 
 
 def skill(run: Run, part: str) -> Series | None:
-    """After every epoch, the share of a blind guess's error that is gone: accuracy by (a - blind) / (1 - blind), numbers by R^2."""
-    blind = run.facts.get("blind_guess", {})
+    """After every epoch, the share of a blind guess's error that is gone: (accuracy - blind) / (1 - blind), or R^2."""
+    blind = run.facts.get("blind_guess", {}).get("accuracy", 1.0)
     accuracy, r2 = run.scalars("accuracy", part), run.scalars("r2", part)
-    if accuracy and blind.get("accuracy", 1.0) < 1:
-        values = (accuracy.values - blind["accuracy"]) / (1 - blind["accuracy"])
-    elif r2:
-        values = r2.values
-    else:
-        return None
-    series = accuracy or r2
+    series, values = (accuracy, (accuracy.values - blind) / (1 - blind)) if accuracy and blind < 1 else (r2, r2.values)
     later = series.steps > 0
     return Series(series.steps[later], series.epochs[later], values[later]) if later.any() else None
 
 
-def ended_finite(run: Run) -> bool:
+def won_lately(series: Series | None) -> float:
+    """By how much the last two values exceed the two in the middle of the training; 0 where there are too few."""
+    if series is None or len(series) < limit.LEAST_EPOCHS:
+        return 0.0
+    middle = len(series) // 2
+    return float(series.values[-2:].mean() - series.values[middle - 2 : middle].mean())
+
+
+def is_finite(run: Run) -> bool:
+    """Whether the loss is still a number."""
     losses = run.scalars("loss", "batch")
     return "non_finite" not in run.facts and (not losses or math.isfinite(losses.last))
 
 
 def is_over(run: Run) -> bool:
-    """Whether no more steps come, so that what was not learned will not be."""
+    """Whether no more steps come: what was not learned will not be."""
     return run.status != "running"
 
 
@@ -91,14 +114,14 @@ class Steps:
 
     @property
     def ratio(self) -> Floats:
-        """gain / predicted: near 1 short against the curvature, 1/2 at the valley's floor, under 0 beyond the other side.
+        """gain / predicted: near 1 short against the curvature, 1/2 at the valley's floor, under 0 up the other side.
 
-        Only where the gradient promised a gain; elsewhere (momentum may carry the weights uphill) NaN.
+        NaN where the gradient promised no gain: momentum may carry the weights uphill on a batch.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.where(self.predicted > 0, self.gain / self.predicted, np.nan)
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Steps":
+    def where(self, chosen: Bools) -> "Steps":
         return Steps(*(values[chosen] for values in (self.steps, self.lr, self.gain, self.predicted, self.update_ratio)))
 
     @property
@@ -114,60 +137,57 @@ class Steps:
 def sampled_steps(run: Run) -> Steps:
     """What the record holds of the steps themselves; empty where vitals were not taken."""
     names = ("step_gain", "step_gain_predicted", "update_ratio")
-    series = [run.scalars("lr", "batch"), *(run.vitals(name).get("net", _EMPTY) for name in names)]
-    steps = series[0].steps
-    for one in series[1:]:
-        steps = np.intersect1d(steps, one.steps)
-    return Steps(steps, *(one.values[np.isin(one.steps, steps)] for one in series))
+    steps, values = aligned({"lr": run.scalars("lr", "batch")} | {name: of_net(run, name) for name in names})
+    return Steps(steps, *values.T)
 
 
-def aligned(vitals: Mapping[str, Series]) -> tuple[Ints, Floats]:
-    """Steps (n,) that all layers share, and values (n, layers)."""
-    found = list(vitals.values())
-    if not found:
-        return np.empty(0, np.int64), np.empty((0, 0))
-    steps = found[0].steps
+def of_net(run: Run, vital: str) -> Series:
+    """A vital of the whole net; empty where it was not taken."""
+    return run.vitals(vital).get("net", EMPTY)
+
+
+def aligned(series: Mapping[str, Series]) -> tuple[Ints, Floats]:
+    """Steps (n,) that all of them share, and their values (n, series)."""
+    found = list(series.values())
+    steps = found[0].steps if found else np.empty(0, np.int64)
     for one in found[1:]:
         if len(one) != len(steps) or (one.steps != steps).any():
             steps = np.intersect1d(steps, one.steps)
-    return steps, np.stack([one.values[np.isin(one.steps, steps)] for one in found], axis=1)
-
-
-def weight_layers(run: Run) -> list[str]:
-    """Linear and convolutional layers in forward order."""
-    return [layer.name for layer in run.layers if layer.role == "weights"]
+    columns = [one.values if len(one) == len(steps) else one.values[np.isin(one.steps, steps)] for one in found]
+    return steps, np.stack(columns, axis=1) if columns else np.empty((0, 0))
 
 
 def enough_vitals(run: Run) -> bool:
     return len(sampled_steps(run)) >= limit.LEAST_SAMPLES and run.steps >= limit.LEAST_STEPS
 
 
-def confidence(distance: float, agreeing: int, of: int | None = None) -> float:
+def confidence(distance: float, agreeing: float, of: float | None = None) -> float:
     """(1 - exp(-distance) / 2) (agreeing + 1) / (of + 2), between 0 and 1.
 
-    distance: how far over the threshold, in natural logarithms (0 at it: even odds). agreeing, of: samples that say so, by Laplace's
-    rule of succession.
+    distance: how far over the threshold, in natural logarithms; at the threshold the odds are even. agreeing, of: how many samples say
+    so, of how many, by Laplace's rule of succession.
     """
-    distance = min(max(distance, 0.0), 50.0) if not math.isnan(distance) else 0.0
-    return round((1 - math.exp(-distance) / 2) * (agreeing + 1) / ((agreeing if of is None else of) + 2), 3)
+    return round((1 - math.exp(-max(distance, 0.0)) / 2) * (agreeing + 1) / ((of or agreeing) + 2), 3)
 
 
 def log_ratio(value: float, reference: float) -> float:
-    """ln(value / reference), held within +-50 where one of them is zero or infinite."""
-    if value <= 0 or reference == math.inf:
+    """ln(value / reference), where 0 and infinity count as e^-50 and e^50 times the other."""
+    if value <= 0 or math.isinf(reference):
         return -50.0
-    if reference <= 0 or value == math.inf:
+    if reference <= 0 or math.isinf(value):
         return 50.0
     return min(max(math.log(value / reference), -50.0), 50.0)
 
 
-def first_step(steps: Ints, holds: NDArray[np.bool_]) -> int:
-    """The step since which it has held without a break, or else the first one at which it held."""
+def since(steps: Ints, holds: Bools) -> int:
+    """The step from which it holds without a break up to the present; the first at which it held, if it does not now."""
     if not holds.any():
         return int(steps[-1])
     breaks = np.flatnonzero(~holds)
-    start = breaks[-1] + 1 if len(breaks) and breaks[-1] + 1 < len(holds) else int(np.argmax(holds))
+    start = breaks[-1] + 1 if len(breaks) and holds[-1] else np.argmax(holds)
     return int(steps[start])
 
 
-_EMPTY = Series(np.empty(0, np.int64), np.empty(0), np.empty(0))
+def recent(values: Floats) -> Floats:
+    """The later half of the samples (n, ...)."""
+    return values[int(len(values) * (1 - limit.RECENT)) :]

@@ -1,6 +1,7 @@
 """Every number that a check compares with, and where it comes from. No check holds one inline.
 
-"Calibration" is ``bench/calibrate.py``: healthy and ill trainings over data, nets, optimizers, learning rates and seeds.
+"Calibration" is ``bench/calibrate.py``: healthy and ill trainings over data, nets, optimizers, learning rates and seeds. Where a
+number in a message is only spoken (a percentage), it is none.
 """
 
 
@@ -16,24 +17,55 @@ class Threshold(float):
 
 
 # How much must be known before anything is said.
-LEAST_SAMPLES = Threshold(8, "sampled steps: of 8 that agree, Laplace's rule of succession gives the next one 9/10")
+LEAST_SAMPLES = Threshold(8, "sampled steps: after 8 that agree, the rule of succession expects the next to by 9/10")
 LEAST_STEPS = Threshold(20, "steps: 2 / (1 - beta1) of Adam, before which its running mean is not yet a mean")
+LEAST_EPOCHS = Threshold(4, "evaluations: two in each half, so that halves can be compared")
 LEAST_VALIDATION = Threshold(30, "samples: below, the 95 % interval of an accuracy of 1/2 is wider than +-18 points")
-RECENT = Threshold(0.5, "share of the sampled steps that count as the present: the later half")
+
+# What is called the present.
+RECENT = Threshold(0.5, "share of the sampled steps: the later half")
 RECENT_LOSSES = Threshold(0.1, "share of the steps whose median loss is the loss at present")
-FULL_RATE = Threshold(0.5, "of the largest learning rate so far: below, a step says little of that rate")
+EARLY_SAMPLES = Threshold(5, "sampled steps that show the state the net began in; vitals are dense at first")
+FULL_RATE = Threshold(0.5, "of the largest learning rate so far: steps at less say little of that rate")
 
 # How much was learned: 1 - loss / blind guess, or (accuracy - blind) / (1 - blind), whichever is more.
-NOTHING_LEARNED = Threshold(0.1, "calibration: stuck trainings end in -0.1 to 0.08, the slowest healthy one at 0.2")
-LITTLE_LEARNED = Threshold(0.5, "half of what a blind guess misses")
-WELL_LEARNED = Threshold(0.9, "a tenth of what a blind guess misses is left: nothing above a note is worth saying")
+NOTHING_LEARNED = Threshold(0.1, "calibration: trainings that are stuck end at -0.3 to 0.08")
+LITTLE_LEARNED = Threshold(0.5, "half of what a blind guess misses; healthy trainings on learnable data end above it")
+WELL_LEARNED = Threshold(0.9, "a tenth of what a blind guess misses is left: then nothing in the net is worth an alarm")
 
-# lr-too-high, lr-too-low. Along a step a parabola gives gain / predicted = 1 - a/2, a the length in steps to its floor.
-THROWN = Threshold(1.0, "of the blind guess's loss: a rise by all that there was to learn")
-OVERSHOOT = Threshold(0.35, "gain / predicted at a = 1.3; calibration: healthy medians with loss left are 0.39 to 1")
-LOSS_LEFT = Threshold(0.1, "of the blind guess's loss: below, low ratios are the edge of stability (Cohen et al. 2021)")
-LOST = Threshold(0.25, "of the blind guess's loss, gained and lost again; calibration")
-SHORT = Threshold(0.95, "gain / predicted at a = 0.1: a step ten times longer would just reach the floor")
+# input-unnormalized
+INPUT_SCALE = Threshold(10, "root mean square; initializations take 1 for it (LeCun et al. 1998), curvature goes by its square")
+INPUT_SPREAD = Threshold(100, "largest over smallest scale; its square is the condition number of the first layer's Hessian")
+
+# vanishing-gradient, exploding-gradient: |dL/d outputs| of the first layer with weights over that of the last
+GRADIENT_DECAY = Threshold(2e-3, "calibration: healthy nets of 3 to 31 layers lie in 0.015 to 36, stuck ones under 0.0016")
+GRADIENT_GROWTH = Threshold(50, "calibration: as above; nets that are stuck begin at 91 (AutoTrainer takes 70)")
+
+# dead-relu, saturated-activation
+DEAD = Threshold(0.7, "of a layer's units, with little learned; calibration: 9 of 10 stuck nets have 0.9 or more")
+SATURATED = Threshold(0.5, "of a layer's outputs, with little learned; calibration: healthy ones learn in spite of 0.97")
+SATURATED_AT_FIRST = Threshold(0.9, "of a layer's outputs at the first steps: it passes no more gradient than a cut does")
+
+# lr-too-high. Along a step a parabola gives gain / predicted = 1 - a/2, a the step's length over that to its floor.
+THROWN = Threshold(1.5, "rise of the loss in blind guesses x share not learned; calibration: healthy at most 1.46")
+THROWN_WELL = Threshold(5, "as above where over a third was learned; calibration: noisy regressions reach 3.8")
+OVERSHOOT = Threshold(0.35, "gain / predicted, a = 1.3; calibration: healthy medians with loss left are 0.39 to 1")
+LOSS_LEFT = Threshold(0.1, "of the blind guess's loss: below, steps at the edge of stability (Cohen et al. 2021) are usual")
+LOST = Threshold(0.25, "of the blind guess's loss: won, and lost again; calibration")
+UPHILL = Threshold(0.5, "share of the sampled steps that raised their own batch's loss: more often than not")
+NOISE = Threshold(5, "standard deviations of the batch losses' median: a rise below may be chance")
+
+# lr-too-low
+SHORT = Threshold(0.95, "gain / predicted, a = 0.1: a step ten times longer would just reach the floor")
 SMALL_UPDATE = Threshold(1e-3, "|change| / |weights| of a step that is about right (Karpathy, CS231n notes, 2015)")
-SMALL_PATH = Threshold(0.1, "sum of |change| / |weights| over the training: the weights moved by a tenth at most")
+SMALL_PATH = Threshold(0.1, "sum of |change| / |weights| over all steps: the weights moved by a tenth of their size at most")
+UNMOVED_LEARNED = Threshold(0.35, "calibration: learned by nets that moved so little; noisy data that is all learned is over 0.4")
 STILL_RISING = Threshold(0.05, "skill won in the later half of the training; calibration")
+
+# overfitting, underfitting
+GAP_ERRORS = Threshold(3, "standard errors between training and validation: 1 in 700 by chance")
+GAP_SHARE = Threshold(0.05, "of a blind guess's error: the least gap that is worth a word")
+VARIANCE_SHARE = Threshold(0.5, "of the validation error that is gap, not error on training data as well: the larger part")
+LOSS_RISE = Threshold(0.1, "of the blind guess's loss that the validation loss has risen from its least; calibration")
+SQUARE_KURTOSIS = Threshold(5, "variance of e^2 over (mean e^2)^2: 2 for Gaussian errors, 5 for Laplace's")
+UNEXPLAINED = Threshold(0.15, "share of the blind guess's loss that is gone; calibration: healthy noisy data is above it")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -100,14 +100,13 @@ def _finding_text(place: int, finding: Finding) -> RenderableType:
     return Group(head, Padding(Group(*lines), (0, 0, 0, 3), expand=False))
 
 
-def command_lines(commands: Iterable[tuple[str, str]]) -> RenderableType:
+def command_lines(commands: Sequence[tuple[str, str]]) -> RenderableType:
     """What each thing is called and the command or path for it, never wrapped, so that it can be copied."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column(no_wrap=True, overflow="ignore", style="cyan")
-    for what, command in commands:
-        table.add_row(what, Text(command))
-    return table
+    width = max(len(what) for what, _ in commands)
+    rows = [Text.assemble((f"{what:<{width}}  ", "dim"), (command, "cyan")) for what, command in commands]
+    for row in rows:
+        row.no_wrap, row.overflow = True, "ignore"
+    return Group(*rows)
 
 
 def _next_steps(run: Run) -> list[tuple[str, str]]:
