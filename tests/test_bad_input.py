@@ -30,22 +30,22 @@ ROWS = {
     "unknown option": ("train --epoch 3", "train has no option --epoch. Did you mean --epochs?"),
     "unknown option of the program": ("--versoin", "Did you mean --version?"),
     "option without value": ("train --epochs", "--epochs needs a value."),
-    "no number": ("train --epochs three", "--epochs three is not allowed: it should be a valid integer."),
+    "no number": ("train --epochs three", "--epochs three is not allowed: it should be a whole number."),
     "no whole number": ("train --epochs 1.5", "--epochs 1.5 is not allowed"),
-    "no seconds": ("train --seconds=soon", "--seconds soon is not allowed: it should be a valid number."),
+    "no seconds": ("train --seconds=soon", "--seconds soon is not allowed: it should be a number."),
     "unknown format": (
         "runs --format jsno",
-        "--format jsno is not allowed: it should be 'text' or 'json'. Did you mean json?",
+        "--format jsno is not allowed. Did you mean json? Allowed: text, json.",
     ),
     "unknown severity": ("diagnose good --fail-on sever", "Did you mean severe?"),
-    "missing argument": ("show", "show needs RUN"),
+    "missing argument": ("show", "show needs RUN: a run folder"),
     "missing second argument": ("compare good", "compare needs RUN"),
     "missing inputs": ("predict good", "predict needs INPUTS"),
     "one argument too many": ("show good other", "show does not take the further argument other."),
     # recipes
     "epochs 0": ("train digits --epochs 0", "epochs = 0 is not allowed"),
     "negative epochs": ("train digits --epochs -3", "epochs = -3 is not allowed"),
-    "negative seconds": ("train digits --seconds -1", "seconds = -1 is not allowed"),
+    "negative seconds": ("train digits --seconds -1", "seconds = -1.0 is not allowed"),
     "negative seed": ("train digits --seed -1", "seed = -1 is not allowed"),
     "set without value": ("train digits --set net.depth", "write FIELD=VALUE"),
     "set without field": ("train digits --set =3", "write FIELD=VALUE"),
@@ -62,7 +62,7 @@ ROWS = {
     "number for a switch": ("train digits --set augmentation.flip=3", "augmentation.flip = 3 is not allowed"),
     "negative rate": ("train digits --set optimizer.lr=-0.1", "optimizer.lr = -0.1 is not allowed"),
     "a rate that is no number": ("train digits --set optimizer.lr=nan", "optimizer.lr"),
-    "dropout of 1": ("train digits --set net.dropout=1.0", "net.dropout = 1 is not allowed"),
+    "dropout of 1": ("train digits --set net.dropout=1.0", "net.dropout = 1.0 is not allowed"),
     "a date for a number": ("train digits --set epochs=2024-01-01", "epochs"),
     "a table for a number": ("train digits --set epochs={}", "epochs"),
     "validation and test of 1": ("train digits --set split.validation=0.5 --set split.test=0.5", "under 1"),
@@ -81,10 +81,13 @@ ROWS = {
     "augmented table": ("train moons --set augmentation.flip=true", "act on images"),
     "label smoothing on hinge": (
         "train moons --set loss=hinge --set regularization.label_smoothing=0.1",
-        "label_smoothing",
+        "label smoothing 0.1 has no meaning with loss hinge",
     ),
-    "regression of classes": ("train moons --set task=regression", "task.kind=classification"),
-    "classification of numbers": ("train polynomial --set task=classification", "task.kind=regression"),
+    "regression of classes": ("train moons --set task=regression --set loss=squared", "task.kind=classification"),
+    "classification of numbers": (
+        "train polynomial --set task=classification --set loss=cross-entropy",
+        "task.kind=regression",
+    ),
     "loss of numbers for classes": ("train moons --set loss=squared", "squared"),
     "loss of classes for numbers": ("train polynomial --set loss=cross-entropy", "cross-entropy"),
     "too deep for the picture": ("train digits --set net.depth=9", "8x8"),
@@ -105,7 +108,7 @@ ROWS = {
     "CSV without target": ("train no-target.csv", "--target"),
     "CSV with unknown target": ("train table.csv --target prise", "Did you mean price?"),
     "CSV with unknown group": ("train table.csv --target price --group hause", "Did you mean house?"),
-    "CSV of one class": ("train one-class.csv --target y", "one class"),
+    "CSV of one class": ("train one-class.csv --target y", "at least two classes are needed"),
     "CSV without rows": ("train header.csv --target y", "header.csv"),
     "CSV of nothing": ("train nothing.csv --target y", "nothing.csv"),
     "ragged CSV": ("train ragged.csv --target y", "ragged.csv"),
@@ -121,11 +124,12 @@ ROWS = {
     "damaged IDX": ("train idx", "idx"),
     "data of nothing": ("data empty", "is empty"),
     # runs
-    "run absent": ("show good-one", "there is no run 'good-one'. Did you mean good?"),
-    "no last run": ("show last", "there is no run in runs/ yet"),
+    "run absent": ("show good-one", "there is no run 'good-one'. List the runs with: markone runs."),
+    "run absent, another near": ("show bleu", "there is no run 'bleu'. Did you mean blue?"),
     "folder that is no run": ("show one", "one is no run folder"),
     "folder of runs": ("runs nowhere", "there is no folder nowhere"),
     "damaged run": ("show torn", "is not a readable record"),
+    "damaged run resumed": ("train --resume torn", "is not a readable record"),
     "damaged run compared": ("compare good torn", "is not a readable record"),
     "run of another program": ("diagnose foreign", "is not a readable record"),
     "finished run resumed": ("train --resume good", "has ended (finished)"),
@@ -198,7 +202,7 @@ def _tables() -> None:
     rows = "\n".join(f"{i},{i % 7},{i % 3}" for i in range(60))
     Path("table.csv").write_text(f"price,rooms,house\n{rows}\n")
     Path("no-target.csv").write_text(f"a,b,c\n{rows}\n")
-    Path("one-class.csv").write_text("x,y\n" + "\n".join(f"{i},cat" for i in range(60)) + "\n")
+    Path("one-class.csv").write_text("x,y\n" + "\n".join(f"{i * 37 % 11},cat" for i in range(60)) + "\n")
     Path("header.csv").write_text("x,y\n")
     Path("nothing.csv").write_text("")
     Path("ragged.csv").write_text("x,y\n1,2\n3,4,5,6,7\n8\n")
@@ -223,7 +227,9 @@ def _runs() -> None:
     tiny = {"net": "mlp", "net.width": 4, "epochs": 1, "precision": "float32"}
     fit(Recipe(data=Moons(samples=60)).edit_all(tiny), folder=Path("good"))
     fit(Recipe(data=Shapes(samples=40, size=12)).edit_all(tiny), folder=Path("pictures"))
-    write_run(Path("bare"), accuracies=(), steps=0, status="interrupted")
+    write_run(Path("runs/blue"), accuracies=(), steps=0, status="interrupted")
+    shutil.copytree("good", "bare")
+    Path("bare/net.safetensors").unlink()
     shutil.copytree("bare", "torn")
     shutil.copytree("bare", "foreign")
     for path in [*Path("torn").glob("record.db*"), *Path("foreign").glob("record.db*")]:

@@ -90,6 +90,11 @@ class TestShow:
         shown = document(capsys, "show", "one")
         assert (shown["metric"], shown["metrics"], shown["steps"]) == (None, {}, 0)
 
+    def test_there_is_no_last_run_before_the_first(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["show", "last"]) == 2
+        said = capsys.readouterr()
+        assert said.err == "markone: there is no run in runs/ yet; start one with: markone train digits.\n"
+
     def test_names_with_brackets_are_text(self, capsys: pytest.CaptureFixture[str]) -> None:
         """rich takes [bold] for markup unless told otherwise."""
         write_run(Path("runs/[bold]one"), data="[red]:smile:")

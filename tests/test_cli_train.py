@@ -268,7 +268,7 @@ class TestCost:
             clock.now += 3.0
             return []
 
-        monkeypatch.setattr("markone.diagnosis.finding.diagnose", diagnose)
+        monkeypatch.setattr("markone.diagnosis.diagnose.diagnose", diagnose)
         training: Any = type("Training", (), {"run": None, "recorder": _Recorder()})()
         rounds = Rounds(training)
         for _ in range(10_000):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from markone.version import VERSION
 
 if TYPE_CHECKING:
-    from markone.diagnosis.finding import Finding, Severity, diagnose
+    from markone.diagnosis.diagnose import diagnose
+    from markone.diagnosis.finding import Finding, Severity
     from markone.errors import DataError, InputError, MarkoneError, RunError, SpecError, TrainingError
     from markone.recipe import Recipe
     from markone.training.choose import choose_recipe
@@ -33,7 +34,7 @@ HOMES = {
     "Training": "markone.training.loop",
     "TrainingError": "markone.errors",
     "choose_recipe": "markone.training.choose",
-    "diagnose": "markone.diagnosis.finding",
+    "diagnose": "markone.diagnosis.diagnose",
     "find_run": "markone.training.run",
     "fit": "markone.training.loop",
     "open_test": "markone.training.evaluate",

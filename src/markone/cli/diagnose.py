@@ -35,18 +35,19 @@ def diagnose(
 ) -> None:
     """Says what is wrong with a run, and why. Most important cause first."""
     from markone.cli.output import open_console, print_json
+    from markone.diagnosis.diagnose import cannot_judge
+    from markone.diagnosis.diagnose import diagnose as diagnose_run
     from markone.diagnosis.finding import Severity
-    from markone.diagnosis.finding import diagnose as diagnose_run
     from markone.training.run import find_run
 
-    wanted, unwanted = _slugs(select), _slugs(ignore)
-    findings = [f for f in diagnose_run(find_run(run)) if (not wanted or f.slug in wanted) and f.slug not in unwanted]
+    wanted, unwanted, found = _slugs(select), _slugs(ignore), find_run(run)
+    findings = [f for f in diagnose_run(found) if (not wanted or f.slug in wanted) and f.slug not in unwanted]
     if format == Format.JSON:
         print_json([finding.to_dict() for finding in findings])
     else:
         from markone.report.text import findings_text
 
-        open_console().print(findings_text(findings))
+        open_console().print(findings_text(findings, cannot_judge(found)))
     if fail_on is not None and _worst(findings) >= Severity(fail_on.value).rank:
         raise typer.Exit(1)
 

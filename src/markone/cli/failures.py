@@ -1,6 +1,7 @@
 """Failures of the command line itself, as one sentence each: what was given, what is allowed, what to do next."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -34,10 +35,8 @@ def require_verb(arguments: Sequence[str], verbs: Sequence[str]) -> None:
 
 def usage_sentence(error: Any, arguments: Sequence[str]) -> str:
     """A usage error that typer raised, in our words."""
-    context = error.ctx
-    verb = context.info_name if context is not None else "markone"
-    where = context.command_path if context is not None else "markone"
-    return f"{_problem(error, verb, arguments)} See: {where} --help."
+    verb = "markone" if arguments[0].startswith("-") else f"markone {arguments[0]}"
+    return f"{_problem(error, verb.split()[-1], arguments)} See: {verb} --help."
 
 
 def _problem(error: Any, verb: str, arguments: Sequence[str]) -> str:
@@ -46,29 +45,31 @@ def _problem(error: Any, verb: str, arguments: Sequence[str]) -> str:
             options = [name for param in error.ctx.command.params for name in param.opts if name.startswith("--")]
             return f"{verb} has no option {error.option_name}.{did_you_mean(error.option_name, options)}"
         case "MissingParameter":
-            return f"{verb} needs {_name(error.param)}: {error.param.help.rstrip('.')}."
+            what = error.param.help.rstrip(".")
+            return f"{verb} needs {_name(error.param)}: {what[:1].lower()}{what[1:]}."
         case "BadOptionUsage":
             return f"{error.option_name} needs a value."
         case "BadParameter":
-            return _bad_value(error, arguments)
+            return _bad_value(_name(error.param), _given(error.param, arguments), error.message)
         case _ if "unexpected extra argument" in error.message:
-            extra = error.message.partition("(s) (")[2].rstrip(")") or error.message
-            return f"{verb} does not take the further argument {extra}."
+            return f"{verb} does not take the further argument {error.message.rpartition('(')[2].rstrip(').')}."
         case _:
             return str(error.format_message())
 
 
-def _bad_value(error: Any, arguments: Sequence[str]) -> str:
-    name, value = _name(error.param), _given(error.param, arguments)
-    allowed = error.message.removeprefix("Input should be ").partition(",")[0].rstrip(".")
-    near = did_you_mean(value or "", allowed.replace("'", "").replace(" or ", " ").split())
+def _bad_value(name: str, value: str | None, message: str) -> str:
     given = name if value is None else f"{name} {value}"
-    return f"{given} is not allowed: it should be {allowed}.{near}"
+    if " is not one of " in message:
+        allowed = re.findall(r"'([^']*)'", message.partition(" is not one of ")[2])
+        return f"{given} is not allowed.{did_you_mean(value or '', allowed)} Allowed: {', '.join(allowed)}."
+    numbers = {"integer": "it should be a whole number", "number": "it should be a number"}
+    reason = next((words for word, words in numbers.items() if word in message), message.rstrip("."))
+    return f"{given} is not allowed: {reason}."
 
 
 def _name(param: Any) -> str:
     option: str = next((name for name in param.opts if name.startswith("--")), "")
-    return option or str(param.metavar or param.name.upper())
+    return option or str(param.metavar or param.name.upper()).rstrip(".")
 
 
 def _given(param: Any, arguments: Sequence[str]) -> str | None:

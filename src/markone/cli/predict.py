@@ -126,7 +126,7 @@ def _read_inputs(path: Path) -> "NDArray[np.uint8] | NDArray[np.float32]":
     from markone.errors import InputError
 
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
     except Exception as error:  # zipfile, zlib and numpy each raise their own for a damaged file
         raise InputError("npz-damaged", f"{path} cannot be read as NPZ: {error}.") from None

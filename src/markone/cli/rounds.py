@@ -24,7 +24,7 @@ class Rounds:
         began = time.monotonic()
         if began < self._due:
             return None
-        from markone.diagnosis.finding import diagnose
+        from markone.diagnosis.diagnose import diagnose
 
         recorder = self._training.recorder
         recorder.flush()
@@ -37,7 +37,7 @@ class Rounds:
 
 def conclude(run: "Run") -> "list[Finding]":
     """The last diagnosis of a training that has ended, kept in its record and its report."""
-    from markone.diagnosis.finding import diagnose
+    from markone.diagnosis.diagnose import diagnose
     from markone.report.html import write_report
     from markone.training.record import Recorder
 

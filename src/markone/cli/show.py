@@ -6,7 +6,7 @@ from markone.cli.options import Format, FormatOption, RunArgument
 def show(run: RunArgument, *, format: FormatOption = Format.TEXT) -> None:
     """Shows everything about one run. Verdict, metrics, curves, complexity, findings and recipe."""
     from markone.cli.output import open_console, print_json
-    from markone.diagnosis.finding import diagnose
+    from markone.diagnosis.diagnose import diagnose
     from markone.training.run import find_run
 
     found = find_run(run)

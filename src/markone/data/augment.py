@@ -98,56 +98,52 @@ def reflect(index: "torch.Tensor", size: int) -> "torch.Tensor":
 
 
 def vary(inputs: "torch.Tensor", spec: Augmentation, generator: "torch.Generator") -> "torch.Tensor":
-    """Brightness, contrast, colour and cutout of standardized pictures (n, channels, height, width); channels last in memory.
+    """Brightness, contrast, colour and cutout of standardized pictures (n, channels, height, width); channels last in memory."""
+    import torch
 
-    The first three are one affine map of the pixels of each picture, x -> A x + b: brightness adds a number, contrast goes
-    away from the picture's mean, colour away from the pixel's mean over three channels.
-    """
     count, channels, height, width = inputs.shape
-    pixels = inputs.permute(0, 2, 3, 1).reshape(count, height * width, channels)
-    if spec.brightness or spec.contrast or spec.colour:
-        pixels = _recoloured(pixels, spec, generator)
+    flat = inputs.permute(0, 2, 3, 1).reshape(count, -1)  # one long line a picture: broadcasting a few channels is slow
+    if spec.brightness:
+        flat = flat + _uniform(count, spec.brightness, generator)
+    if spec.contrast:
+        mean = flat.mean(1, keepdim=True)
+        flat = torch.lerp(mean, flat, 1 + _uniform(count, spec.contrast, generator))
+    if spec.colour and channels == 3:
+        red, green, blue = flat.view(count, -1, 3).unbind(2)
+        grey = ((red + green + blue) / 3).repeat_interleave(3, dim=1)
+        flat = torch.lerp(grey, flat, 1 + _uniform(count, spec.colour, generator))
     if spec.cutout:
-        keep = _outside(count, height, width, spec.cutout, generator)
-        pixels = pixels.view(count, height, -1) * keep.repeat_interleave(channels, dim=2)
-    return pixels.view(count, height, width, channels).permute(0, 3, 1, 2)
+        rows, columns = _squares(count, height, width, spec.cutout, generator)
+        flat = flat.view(count, height, -1) * (
+            1 - rows[:, :, None] * columns.repeat_interleave(channels, dim=1)[:, None]
+        )
+    return flat.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _recoloured(pixels: "torch.Tensor", spec: Augmentation, generator: "torch.Generator") -> "torch.Tensor":
+def _uniform(count: int, largest: float, generator: "torch.Generator") -> "torch.Tensor":
+    """One number of U(-largest, largest) a picture, (n, 1)."""
     import torch
 
-    count, _, channels = pixels.shape
-    brightness, contrast, colour = (
-        _uniform(count, largest, generator)
-        for largest in (spec.brightness, spec.contrast, spec.colour if channels == 3 else None)
-    )
-    eye = torch.eye(channels, device=pixels.device)
-    matrix = (1 + contrast) * ((1 + colour) * eye - colour / channels)
-    shift = brightness - contrast * pixels.mean((1, 2), keepdim=True)
-    return torch.baddbmm(shift, pixels, matrix)
+    return (2 * torch.rand(count, 1, generator=generator, device=generator.device) - 1) * largest
 
 
-def _uniform(count: int, largest: float | None, generator: "torch.Generator") -> "torch.Tensor":
-    """One number of U(-largest, largest) a picture, (n, 1, 1); 0 where off."""
+def _squares(
+    count: int, height: int, width: int, side: int, generator: "torch.Generator"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """A square a picture: 1 in its rows (n, height) and its columns (n, width), 0 elsewhere.
+
+    Its centre lies anywhere in the picture, so it may reach over the edge.
+    """
     import torch
 
-    if largest is None:
-        return torch.zeros(count, 1, 1, device=generator.device)
-    return (2 * torch.rand(count, 1, 1, generator=generator, device=generator.device) - 1) * largest
+    centre = torch.rand(2, count, 1, generator=generator, device=generator.device)
 
-
-def _outside(count: int, height: int, width: int, side: int, generator: "torch.Generator") -> "torch.Tensor":
-    """0 in one square a picture, 1 around it, (n, height, width); its centre lies anywhere, so it may reach over the edge."""
-    import torch
-
-    device = generator.device
-    centre = torch.rand(2, count, 1, generator=generator, device=device)
-    inside = []
-    for where, size in zip(centre, (height, width), strict=True):
+    def inside(where: "torch.Tensor", size: int) -> "torch.Tensor":
         first = (where * size).floor() - side // 2
-        place = torch.arange(size, device=device)
-        inside.append((place >= first) & (place < first + side))
-    return (~(inside[0][:, :, None] & inside[1][:, None, :])).float()
+        place = torch.arange(size, device=generator.device)
+        return ((place >= first) & (place < first + side)).float()
+
+    return inside(centre[0], height), inside(centre[1], width)
 
 
 def mix(count: int, alpha: float, generator: "torch.Generator") -> Mix:

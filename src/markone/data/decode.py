@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Fit = Literal["crop", "squash", "pad"]
+Size = tuple[int, int]
+"""Width and height."""
 
 SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -33,6 +35,7 @@ EXTENSIONS = {
     "WEBP": (".webp",),
 }
 ORIENTATION = 0x0112  # EXIF
+GAP = 3.0  # a picture over three times too large is first thinned out by whole numbers; by Pillow's manual it looks the same
 DRAFT = 1.5  # JPEG is decoded at an eighth, a quarter or half of its size where that is still 1.5 times what is wanted
 
 
@@ -42,7 +45,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: uint8 (size, size, 3); grey: whether its three channels are one; oddities: what had to be done to it."""
+    """pixels: uint8 (height, width, 3); grey: whether its three channels are one; oddities: what had to be done to it."""
 
     pixels: NDArray[np.uint8]
     grey: bool
@@ -60,7 +63,7 @@ def sniff(head: bytes) -> str | None:
     return next((name for signature, name in SIGNATURES if head.startswith(signature)), None)
 
 
-def decode(data: bytes, *, size: int, fit: Fit, extension: str) -> Decoded:
+def decode(data: bytes, *, size: Size, fit: Fit, extension: str) -> Decoded:
     """Raises Unusable with the reason."""
     found = sniff(data[:HEAD])
     if found is None:
@@ -76,8 +79,8 @@ def decode(data: bytes, *, size: int, fit: Fit, extension: str) -> Decoded:
         raise Unusable(_reason(error)) from None
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height by the header, or None."""
+def picture_size(path: Path) -> Size | None:
+    """The size by the header, or None."""
     from PIL import Image
 
     try:
@@ -101,15 +104,15 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def _decode(data: bytes, size: int, fit: Fit, oddities: list[str]) -> Decoded:
+def _decode(data: bytes, size: Size, fit: Fit, oddities: list[str]) -> Decoded:
     from PIL import Image
 
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if min(width, height) < 2:
             raise Unusable(f"has only {width}x{height} pixels")
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            oddities.append(f"is animated: the first of {image.n_frames} frames is taken")
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            oddities.append("is animated: its first frame is taken")
         if image.format in ("JPEG", "MPO"):
             wanted = _scaled((width, height), size, fit)
             image.draft(None, (int(DRAFT * wanted[0]), int(DRAFT * wanted[1])))
@@ -159,30 +162,33 @@ def _eight_bits(image: "Image.Image", oddities: list[str]) -> "Image.Image":
     return image.convert("RGB") if mode != "RGB" else image
 
 
-def _scaled(old: tuple[int, int], size: int, fit: Fit) -> tuple[int, int]:
-    """Width and height that the whole picture has when it fits."""
+def _scaled(old: Size, size: Size, fit: Fit) -> Size:
+    """The size that the whole picture has when it fits."""
     if fit == "squash":
-        return size, size
-    ratio = size / (min(old) if fit == "crop" else max(old))
+        return size
+    ratios = size[0] / old[0], size[1] / old[1]
+    ratio = max(ratios) if fit == "crop" else min(ratios)
     return max(round(old[0] * ratio), 1), max(round(old[1] * ratio), 1)
 
 
-def _resize(image: "Image.Image", size: int, fit: Fit) -> "Image.Image":
-    """To (size, size): the middle square, the whole squashed, or the whole on black."""
+def _resize(image: "Image.Image", size: Size, fit: Fit) -> "Image.Image":
+    """The middle of the picture, all of it squashed, or all of it on black."""
     from PIL import Image
 
-    if image.size == (size, size):
+    if image.size == size:
         return image
     width, height = image.size
     if fit == "pad":
-        inner = image.resize(_scaled(image.size, size, fit), Image.Resampling.BILINEAR, reducing_gap=3.0)
-        canvas = Image.new(image.mode, (size, size))
-        canvas.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
+        inner = image.resize(_scaled(image.size, size, fit), Image.Resampling.BILINEAR, reducing_gap=GAP)
+        canvas = Image.new(image.mode, size)
+        canvas.paste(inner, ((size[0] - inner.width) // 2, (size[1] - inner.height) // 2))
         return canvas
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, width, height)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    box = (0.0, 0.0, float(width), float(height))
+    if fit == "crop":
+        ratio = max(size[0] / width, size[1] / height)
+        left, top = (width - size[0] / ratio) / 2, (height - size[1] / ratio) / 2
+        box = (left, top, width - left, height - top)
+    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=GAP)
 
 
 def _what_instead(data: bytes) -> str:

@@ -168,9 +168,7 @@ def _save(path: Path, found: Duplicates) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             threshold = np.nan if found.threshold is None else found.threshold
-            np.savez_compressed(
-                file, clusters=found.clusters, exact=found.exact, near=found.near, threshold=threshold
-            )
+            np.savez_compressed(file, clusters=found.clusters, exact=found.exact, near=found.near, threshold=threshold)
         os.replace(aside, path)
     except OSError:  # no room or no right to write: it is looked for again next time
         aside.unlink(missing_ok=True)

@@ -81,6 +81,31 @@ def choose_size(root: Path, files: Sequence[File]) -> int:
     return SMALL if median(min(found) for found in sizes) < SMALL_SIDE else LARGE
 
 
+def decode_for(source: object, paths: Sequence[Path], *, input_shape: tuple[int, ...]) -> list[NDArray[np.uint8] | str]:
+    """New pictures as a net was trained on them, each uint8 (height, width, channels), or the reason why there is none.
+
+    source: the training's data source, whose ``fit`` is used where it has one; input_shape: (channels, height, width).
+    """
+    channels, height, width = input_shape
+    fit = getattr(source, "fit", "crop")
+    found = list[NDArray[np.uint8] | str]()
+    with quiet_pillow():
+        for path in paths:
+            try:
+                decoded = decode(_read(path), size=(width, height), fit=fit, extension=path.suffix)
+            except Unusable as error:
+                found.append(str(error))
+                continue
+            found.append(decoded.pixels if channels == 3 else _grey(decoded.pixels))
+    return found
+
+
+def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(height, width, 1), by the luma of ITU-R BT.601; pixels that are grey already keep their value."""
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    return np.rint(luma)[:, :, np.newaxis].astype(np.uint8)
+
+
 def workers() -> int:
     """Threads that decode: one per core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -135,16 +160,22 @@ def _index(files: Sequence[File], outcomes: Sequence[_Outcome]) -> dict[str, Any
     }
 
 
-def _decode_into(row: NDArray[np.uint8], path: Path, size: int, fit: Fit) -> _Outcome:
+def _read(path: Path) -> bytes:
+    """The file's bytes, or only the first of them where they announce no picture. Raises Unusable."""
     try:
         with path.open("rb") as file:
-            data = file.read(HEAD)
-            data += file.read() if sniff(data) else b""
+            head = file.read(HEAD)
+            return head + file.read() if sniff(head) else head
     except OSError as error:
-        return _Outcome("", reason=f"cannot be read: {error.strerror}")
-    sha256 = hashlib.sha256(data).hexdigest()
+        raise Unusable(f"cannot be read: {error.strerror}") from None
+
+
+def _decode_into(row: NDArray[np.uint8], path: Path, size: int, fit: Fit) -> _Outcome:
+    sha256 = ""
     try:
-        decoded = decode(data, size=size, fit=fit, extension=path.suffix)
+        data = _read(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        decoded = decode(data, size=(size, size), fit=fit, extension=path.suffix)
     except Unusable as error:
         return _Outcome(sha256, reason=str(error))
     row[...] = decoded.pixels

@@ -20,7 +20,7 @@ def input_unnormalized(run: Run) -> Iterator[Finding]:
     if not fact:
         return
     spread = _spread(fact["features"])
-    scale = math.hypot(fact["mean"], fact["std"])
+    scale = _size(fact)
     if spread is not None and spread[0] >= limit.INPUT_SPREAD:
         ratio, large, small = spread
         message = (
@@ -56,12 +56,16 @@ def _finding(
 
 def _spread(features: list[dict[str, Any]]) -> tuple[float, dict[str, Any], dict[str, Any]] | None:
     """Largest size over smallest standard deviation, with both features; constant ones have nothing to learn from."""
-    varied = [feature for feature in features if feature["std"] > 0]
+    varied = [feature for feature in features if feature["std"] > limit.CONSTANT * _size(feature)]
     if len(varied) < 2:
         return None
-    large = max(features, key=lambda feature: math.hypot(feature["mean"], feature["std"]))
-    small = min(varied, key=lambda feature: feature["std"])
-    return math.hypot(large["mean"], large["std"]) / small["std"], large, small
+    large, small = max(features, key=_size), min(varied, key=lambda feature: feature["std"])
+    return _size(large) / small["std"], large, small
+
+
+def _size(feature: dict[str, Any]) -> float:
+    """Root mean square."""
+    return math.hypot(feature["mean"], feature["std"])
 
 
 def _is_normalized_inside(run: Run) -> bool:

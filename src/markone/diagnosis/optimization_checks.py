@@ -7,68 +7,244 @@ import numpy as np
 
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.evidence import (
+    Floats,
     Learning,
     Steps,
     blind_loss,
     confidence,
-    ended_finite,
     enough_vitals,
-    first_step,
+    is_finite,
     is_over,
     learning,
     log_ratio,
+    of_net,
     sampled_steps,
+    since,
     skill,
+    won_lately,
 )
 from markone.diagnosis.finding import Finding, Severity
 from markone.training.run import Run
 
 
+def non_finite(run: Run) -> Iterator[Finding]:
+    """The loss became NaN or infinite: nothing after that step is a training."""
+    if is_finite(run):
+        return
+    fact, losses = run.facts.get("non_finite", {}), run.scalars("loss", "batch")
+    bad = losses.steps[~np.isfinite(losses.values)]
+    step = int(fact.get("step", bad[0] if len(bad) else run.steps))
+    where = _first_bad_layer(run) or next(iter(fact.get("parameters", [])), None)
+    what = {"nan": "not a number", "inf": "infinite"}.get(fact.get("loss", "nan"), "not a number")
+    planned = run.facts.get("plan", {}).get("total_steps", step)
+    message = f"The loss is {what} at step {step:,}"
+    before = losses.values[np.isfinite(losses.values) & (losses.steps < step)]
+    if len(before):
+        message += f"; it was {before[-1]:.3g} just before, and {before[0]:.3g} at first"
+    if fact.get("inputs_finite") is False:
+        message += "; the inputs themselves hold values that are no numbers"
+    elif where:
+        message += f"; the first layer that overflows is {where}"
+    yield Finding(
+        slug="non-finite",
+        severity=Severity.SEVERE,
+        where=where,
+        since_step=step,
+        measured=float(step),
+        reference=float(planned),
+        confidence=1.0,
+        message=message + ".",
+        evidence={"parameters": fact.get("parameters", []), "inputs_finite": fact.get("inputs_finite")},
+    )
+
+
+def _first_bad_layer(run: Run) -> str | None:
+    """The first layer, in forward order, whose outputs were not finite when they were last looked at."""
+    spreads = run.vitals("activation_std")
+    return next((name for name, series in spreads.items() if series and not math.isfinite(series.last)), None)
+
+
 def lr_too_high(run: Run) -> Iterator[Finding]:
+    """Steps overshoot, and it costs: the loss ran away, was thrown up and stays, hovers over the valley's floor, or was lost again.
+
+    Along a step of length a (1 reaches the floor) a parabola gains 1 - a/2 of what its gradient promised.
+    """
+    state, blind = learning(run), blind_loss(run)
+    if state is None or blind is None or (is_finite(run) and not enough_vitals(run)):
+        return
+    steps = sampled_steps(run)
+    if not len(steps):
+        return
+    for sign in (_ran_away, _thrown, _hovers, _lost):
+        if found := sign(run, state, steps, blind):
+            yield found
+            return
+
+
+def _ran_away(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
+    """The loss is no number any more, after steps that made it worse."""
+    if is_finite(run) or run.steps < 2:
+        return None
+    uphill = ~(steps.gain >= 0)
+    share, (rise, _) = float(uphill.mean()), _largest_rise(run, steps, blind)
+    if rise < limit.THROWN and share < limit.UPHILL:
+        return None
+    losses = run.scalars("loss", "batch").values
+    last = losses[np.isfinite(losses)][-1:]
+    message = f"At a learning rate of {steps.lr.max():g} the loss ran away: {uphill.sum()} of {len(steps)} sampled steps made"
+    message += " their own batch worse" + (f", and it was {last[0]:.3g} before it was no number." if len(last) else ".")
+    return _too_high(run, Severity.SEVERE, message, share, 0.0, since(steps.steps, uphill), 3.0, uphill)
+
+
+def _thrown(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
+    """One step cost more than there is to learn, and the training has not come back from it."""
+    rise, step = _largest_rise(run, steps, blind)
+    need = limit.THROWN if state.learned <= limit.UNMOVED_LEARNED else limit.THROWN_WELL
+    cost = rise * (1 - min(1.0, state.learned))
+    if cost < need or state.learned >= limit.WELL_LEARNED or (not is_over(run) and _falls(run)):
+        return None
+    message = (
+        f"At a learning rate of {steps.lr.max():g} the loss rose at step {step} by {rise:.3g} times what a blind guess loses, and"
+        f" the training has not come back from it: {_share(state.learned)} of a blind guess's error is gone."
+    )
+    uphill = steps.gain < 0
+    return _too_high(run, state.severity, message, rise, float(need), step, log_ratio(cost, need), uphill)
+
+
+def _hovers(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
+    """Steps carry past the valley's floor, so that the loss stays above it."""
+    late = steps.at_full_rate.recent
+    known = late.where(np.isfinite(late.ratio))
+    if len(known) < limit.EARLY_SAMPLES or state.now < limit.LOSS_LEFT or (not is_over(run) and _falls(run)):
+        return None
+    ratio = float(np.median(known.ratio))
+    if ratio > limit.OVERSHOOT:
+        return None
+    message = (
+        f"At a learning rate of {steps.lr.max():g} steps carry past the valley's floor: they gain {_share(ratio)} of what their"
+        f" gradient promises, where a step to the floor gains 50 %; {_share(state.now)} of a blind guess's loss is left."
+    )
+    low = known.ratio <= limit.OVERSHOOT
+    distance = (limit.OVERSHOOT - ratio) / limit.OVERSHOOT
+    severity = Severity.WARNING if state.learned > limit.NOTHING_LEARNED else Severity.SEVERE
+    return _too_high(run, severity, message, ratio, float(limit.OVERSHOOT), since(known.steps, low), distance, low)
+
+
+def _lost(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
+    """What was learned is lost again, after a step that overshot."""
+    rise, step = _largest_rise(run, steps, blind)
+    lost = state.now - state.best
+    if lost < limit.LOST or rise < limit.LOST or not np.isfinite(lost):
+        return None
+    message = (
+        f"At a learning rate of {steps.lr.max():g} what was learned is lost again: the loss had come down to {_share(state.best)} of a"
+        f" blind guess's and is at {_share(state.now)} now; the largest rise was at step {step}."
+    )
+    low = steps.recent.ratio < 1 / 2
+    return _too_high(run, state.severity, message, lost, float(limit.LOST), step, log_ratio(lost, limit.LOST), low)
+
+
+def _too_high(
+    run: Run, severity: Severity, message: str, measured: float, reference: float, step: int, distance: float, holds: Floats
+) -> Finding:
+    return Finding(
+        slug="lr-too-high",
+        severity=severity,
+        since_step=step,
+        measured=measured,
+        reference=reference,
+        confidence=confidence(distance, max(int(holds.sum()), 1), len(holds)),
+        message=message,
+    )
+
+
+def _largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
+    """By how many blind guesses the loss rose at most, and at which step: on one batch over one step, or from its least over batches.
+
+    Batches differ, so a rise over batches is taken from their running median, less what chance gives it.
+    """
+    rises = [(0.0, int(steps.steps[0]))]
+    finite = np.isfinite(steps.gain)
+    if finite.any():
+        worst = int(np.argmin(np.where(finite, steps.gain, np.inf)))
+        rises.append((-float(steps.gain[worst]) / blind, int(steps.steps[worst])))
+    losses = run.scalars("loss", "batch")
+    known = np.isfinite(losses.values)
+    values, at = losses.values[known], losses.steps[known]
+    window = int(limit.EARLY_SAMPLES)
+    if len(values) > window:
+        smooth = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
+        # 1.4826 median |x| estimates a standard deviation; a difference of two batches has sqrt 2 of one's.
+        noise = 1.4826 * float(np.median(np.abs(np.diff(values)))) / math.sqrt(2)
+        rise = smooth - np.minimum.accumulate(smooth) - limit.NOISE * noise
+        rises.append((float(rise.max()) / blind, int(at[int(rise.argmax()) + window // 2])))
+    return max(rises)
+
+
+def _falls(run: Run) -> bool:
+    """Whether the last tenth of the batch losses lies under the tenth before by more than chance: it is coming back."""
+    losses = run.scalars("loss", "batch").values
+    size = max(int(limit.EARLY_SAMPLES), round(len(losses) * limit.RECENT_LOSSES))
+    if len(losses) < 2 * size:
+        return True
+    now, before = losses[-size:], losses[-2 * size : -size]
+    error = math.sqrt((now.var() + before.var()) / size)
+    return bool(before.mean() - now.mean() > error)
+
+
+def lr_too_low(run: Run) -> Iterator[Finding]:
+    """Steps are far too short for the curvature, and the training shows it: the weights hardly move, or skill still rises at the end.
+
+    A step of length a gains 1 - a/2 of what its gradient promised: at 0.95 one ten times longer would just reach the floor.
+    """
     state = learning(run)
-    if state is None: return
-    blind = blind_loss(run)
-    batch = run.scalars("loss", "batch")
-    v = batch.values[np.isfinite(batch.values)]
-    if len(v)>=5: v=np.median(np.lib.stride_tricks.sliding_window_view(v,5),axis=1)
-    low = np.minimum.accumulate(v)
-    rise = float((v-low).max()/blind) if len(v) else 0.
-    s = sampled_steps(run)
-    fg=s.gain[np.isfinite(s.gain)]
-    if len(fg): rise=max(rise,float((-fg).max())/blind)
-    late = s.at_full_rate.recent
-    if len(late) and len(s)>=8:
-        med = float(np.nanmedian(late.ratio)) if np.isfinite(late.ratio).any() else math.nan
-    else: med=math.nan
-    over = float(np.mean(s.gain<0)) if len(s) else 0.
-    why=None
-    if not ended_finite(run):
-        if run.steps>1 and (rise>=limit.THROWN or over>=.5): why="diverged"
-    elif rise*(1-min(1,state.learned))>=limit.THROWN and state.learned<=.9: why="thrown"
-    elif med<=limit.OVERSHOOT and state.now>=limit.LOSS_LEFT: why="hover"
-    elif state.now-state.best>=limit.LOST and rise>=limit.LOST: why="lost"
-    if why:
-        sev = Severity.SEVERE if state.learned<=.1 else Severity.WARNING if state.learned<=.9 else Severity.NOTE
-        yield Finding("lr-too-high",sev,why,0,0,0,evidence=dict(rise=rise,med=med,over=over))
+    if state is None or not enough_vitals(run) or state.learned >= limit.WELL_LEARNED or not is_finite(run):
+        return
+    steps = sampled_steps(run).at_full_rate
+    known = steps.where(np.isfinite(steps.ratio))
+    if len(known) < limit.LEAST_SAMPLES or _lr_is_rising(run):
+        return
+    ratio = float(np.median(known.ratio))
+    rising = won_lately(skill(run, "validation") or skill(run, "training")) if is_over(run) else 0.0
+    path = _path(run)
+    moved = path > limit.SMALL_PATH or (state.learned > limit.UNMOVED_LEARNED and rising < limit.STILL_RISING)
+    if ratio < limit.SHORT or (moved and rising < limit.STILL_RISING):
+        return
+    update = float(np.median(known.update_ratio))
+    severity = state.severity if not moved or update <= limit.SMALL_UPDATE else Severity.NOTE
+    short = known.ratio >= limit.SHORT
+    room = "ten" if ratio > 1 - (1 - limit.SHORT) / 10 else f"{1 / (2 * (1 - ratio)):.0f}"
+    message = (
+        f"At a learning rate of {known.lr.max():g} steps are far too short: they gain {_share(ratio)} of what their gradient promises,"
+        f" so steps more than {room} times longer still go downhill. In {run.steps:,} steps the weights moved by {_share(path)}"
+        f" of their size, and {_share(max(state.learned, 0.0))} of a blind guess's error is gone."
+    )
+    yield Finding(
+        slug="lr-too-low",
+        severity=severity,
+        since_step=int(known.steps[0]),
+        measured=ratio,
+        reference=float(limit.SHORT),
+        confidence=confidence(log_ratio(1 - limit.SHORT, 1 - ratio), short.sum(), len(short)),
+        message=message,
+        evidence={"path": path, "update_ratio": update, "learned": state.learned, "skill_won_lately": rising},
+    )
 
-def path_length(run):
-    u=run.vitals("update_ratio").get("net")
-    if u is None or len(u)<2: return math.nan
-    return float(np.interp(np.arange(1,run.steps+1),u.steps,u.values).sum())
 
-def lr_too_low(run):
-    state=learning(run)
-    if state is None or not enough_vitals(run): return
-    s=sampled_steps(run); late=s.at_full_rate
-    med=float(np.nanmedian(late.ratio)); U=float(np.median(late.update_ratio)); path=path_length(run)
-    if not med>=limit.SHORT or state.learned>=.9: return
-    sk=skill(run,"validation") or skill(run,"training")
-    rising=0.
-    if sk and len(sk)>=4:
-        n=len(sk)//2; rising=float(np.mean(sk.values[-2:])-np.mean(sk.values[max(0,n-2):n]))
-    why=None
-    if path<=limit.SMALL_PATH and (state.learned<=.25 or rising>=limit.STILL_RISING): why="still"
-    elif rising>=limit.STILL_RISING: why="slow"
-    if why:
-        sev=Severity.SEVERE if state.learned<=.1 else Severity.WARNING if why=='still' or U<=limit.SMALL_UPDATE else Severity.NOTE
-        yield Finding("lr-too-low",sev,why,0,0,0,evidence=dict(med=med,U=U,path=path,rising=rising))
+def _path(run: Run) -> float:
+    """Sum of |change| / |weights| over the steps, between samples by interpolation; of all planned steps while it runs."""
+    ratios = of_net(run, "update_ratio")
+    known = np.isfinite(ratios.values)
+    each = np.interp(np.arange(1, run.steps + 1), ratios.steps[known], ratios.values[known])
+    planned = run.facts.get("plan", {}).get("total_steps", run.steps)
+    return float(each.sum()) * (1.0 if is_over(run) else max(1.0, planned / run.steps))
+
+
+def _lr_is_rising(run: Run) -> bool:
+    """A warm-up that has not come to its end says nothing of the rate that it leads to."""
+    rates = run.scalars("lr", "batch").values
+    return not is_over(run) and len(rates) > 1 and rates[-1] >= rates.max() and rates[-1] > rates[0]
+
+
+def _share(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"

@@ -36,6 +36,7 @@ WELL_LEARNED = Threshold(0.9, "a tenth of what a blind guess misses is left: the
 # input-unnormalized
 INPUT_SCALE = Threshold(10, "root mean square; initializations take 1 for it (LeCun et al. 1998), curvature goes by its square")
 INPUT_SPREAD = Threshold(100, "largest over smallest scale; its square is the condition number of the first layer's Hessian")
+CONSTANT = Threshold(1e-6, "standard deviation over size of a feature: what float32 rounding alone gives a constant")
 
 # vanishing-gradient, exploding-gradient: |dL/d outputs| of the first layer with weights over that of the last
 GRADIENT_DECAY = Threshold(2e-3, "calibration: healthy nets of 3 to 31 layers lie in 0.015 to 36, stuck ones under 0.0016")

@@ -82,10 +82,13 @@ def dense(inputs: int, width: int, *, activation: str, normalization: Normalizat
     return nn.Sequential(parts)
 
 
-def convolution(inputs: int, width: int, *, activation: str, normalization: Normalization) -> nn.Sequential:
-    """3x3 conv, norm, activation on (n, inputs, h, w) -> (n, width, h, w); what is off is not there."""
+def convolution(inputs: int, width: int, *, pool: bool, activation: str, normalization: Normalization) -> nn.Sequential:
+    """3x3 conv, 2x2 max pool, norm, activation on (n, inputs, h, w) -> (n, width, h, w) or half of it; what is off is
+    not there."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["conv"] = nn.Conv2d(inputs, width, 3, padding=1, bias=normalization != "batch")
+    if pool:
+        parts["pool"] = nn.MaxPool2d(2)
     if normalization != "none":
         parts["norm"] = normalize_maps(normalization, width)
     parts["activation"] = activation_module(activation)
@@ -118,16 +121,17 @@ class MLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Stages of convolutions that end in a 2x2 max pool, the mean over places, dropout, a linear head."""
+    """A stem and stages of convolutions, the mean over places, dropout, a linear head."""
 
-    def __init__(self, stages: list[nn.Sequential], dropout: float, head: nn.Linear) -> None:
+    def __init__(self, stem: nn.Sequential, stages: list[nn.Sequential], dropout: float, head: nn.Linear) -> None:
         super().__init__()
+        self.stem = stem
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout) if dropout else None
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.stages(x).mean(dim=(2, 3))
+        features = self.stages(self.stem(x)).mean(dim=(2, 3))
         if self.dropout is not None:
             features = self.dropout(features)
         scores: Tensor = self.head(features)

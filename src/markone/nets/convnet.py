@@ -1,6 +1,5 @@
 """A small, fast convolutional net for images from 8x8 to 64x64."""
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -16,18 +15,21 @@ SMALLEST_MAP = 4  # stages are added until the shorter side of the map is at mos
 
 
 class ConvNet(NetSpec):
-    """Stages of [3x3 conv, norm, activation] x convs_per_stage and a 2x2 max pool, the mean over places, a linear head.
+    """A stem, stages that halve the map and double the width, the mean over places, a linear head.
 
-    Images (n, channels, height, width) -> (n, outputs); the width doubles from stage to stage. In the line of LeCun et
-    al. 1998, with batch normalization (Ioffe and Szegedy 2015) and global average pooling (Lin, Chen and Yan 2014).
+    The stem and the first convolution of each stage are [3x3 conv, 2x2 max pool, norm, activation], the others of a
+    stage [3x3 conv, norm, activation]: pooled before they are normalized, maps cost a quarter, and with ReLU it is the
+    same function up to the statistics. Images (n, channels, height, width) -> (n, outputs). In the line of LeCun et al.
+    1998, with batch normalization (Ioffe and Szegedy 2015) and global average pooling (Lin, Chen and Yan 2014), in the
+    order of Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024.
     """
 
     kind: Literal["convnet"] = "convnet"
     depth: int | None = Field(
-        None, ge=1, le=16, description="stages; none: as many as bring the shorter side of the map to 4 or less"
+        None, ge=0, le=16, description="stages; none: as many as bring the shorter side of the map to 4 or less"
     )
-    width: int = Field(32, ge=1, le=4096, description="channels of the first stage; doubled from stage to stage")
-    convs_per_stage: int = Field(1, ge=1, le=64, description="convolutions in each stage")
+    width: int = Field(32, ge=1, le=4096, description="channels of the stem; doubled by each stage")
+    convs_per_stage: int = Field(2, ge=1, le=64, description="convolutions in each stage")
     activation: ActivationName = Field("relu", description="the function behind every convolution")
     normalization: Literal["none", "batch", "layer", "group"] = Field(
         "batch", description="normalization between a convolution and its activation"
@@ -39,15 +41,18 @@ class ConvNet(NetSpec):
     def stages(self, input_shape: tuple[int, ...]) -> int:
         """How many stages the net has on this shape of input. Raises SpecError if a map would shrink to nothing."""
         side = min(input_shape[1:])
-        if self.depth is None:
-            return next(stages for stages in range(1, 64) if side >> stages <= SMALLEST_MAP)
-        if side >> self.depth < 1:
+        most = side.bit_length() - 2
+        if most < (self.depth or 0):
+            least, size = 2 ** ((self.depth or 0) + 1), f"{input_shape[1]}x{input_shape[2]}"
+            cure = f"take net.depth = {most} or less" if most >= 0 else "take net.kind = mlp"
             raise SpecError(
                 "input-too-small",
-                f"net convnet of depth {self.depth} needs images of at least {2**self.depth}x{2**self.depth} pixels, and "
-                f"these are {input_shape[1]}x{input_shape[2]}; take net.depth = {side.bit_length() - 1} or less.",
+                f"net convnet of {self.depth or 0} stages halves the map {(self.depth or 0) + 1} times and needs images of "
+                f"at least {least}x{least} pixels, and these are {size}; {cure}.",
             )
-        return self.depth
+        if self.depth is not None:
+            return self.depth
+        return next(stages for stages in range(most > 0, 64) if side >> (stages + 1) <= SMALLEST_MAP)
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from torch import nn
@@ -56,14 +61,16 @@ class ConvNet(NetSpec):
 
         require_shape(self.kind, input_shape, images_only=True)
         require_outputs(outputs)
-        inputs, stages = input_shape[0], list[nn.Sequential]()
+
+        def convolution(inputs: int, width: int, *, pool: bool) -> nn.Sequential:
+            return blocks.convolution(
+                inputs, width, pool=pool, activation=self.activation, normalization=self.normalization
+            )
+
+        stages = list[nn.Sequential]()
         for stage in range(self.stages(input_shape)):
-            width = self.width << stage
-            sizes = [inputs, *[width] * self.convs_per_stage]
-            layers: list[nn.Module] = [
-                blocks.convolution(a, b, activation=self.activation, normalization=self.normalization)
-                for a, b in pairwise(sizes)
-            ]
-            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-            inputs = width
-        return blocks.ConvNet(stages, self.dropout, nn.Linear(inputs, outputs))
+            inputs, width = self.width << stage, self.width << (stage + 1)
+            rest = [convolution(width, width, pool=False) for _ in range(self.convs_per_stage - 1)]
+            stages.append(nn.Sequential(convolution(inputs, width, pool=True), *rest))
+        stem = convolution(input_shape[0], self.width, pool=True)
+        return blocks.ConvNet(stem, stages, self.dropout, nn.Linear(self.width << len(stages), outputs))

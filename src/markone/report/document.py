@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding
 from markone.report.comparison import Comparison
 from markone.report.score import score_of
@@ -27,6 +28,7 @@ def run_document(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
         "metrics": run.metrics(),
         "blind_guess": run.facts.get("blind_guess", {}),
         "findings": [finding.to_dict() for finding in findings],
+        "cannot_judge": cannot_judge(run),
         "complexity": run.complexity(),
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding
 from markone.report.chart import Curve, chart, smooth
 from markone.report.score import score_of
@@ -39,6 +40,7 @@ def report_html(run: Run, findings: Sequence[Finding]) -> str:
             "<body>\n<main>",
             _head(run, summary),
             *(_finding(place, finding) for place, finding in enumerate(findings, start=1)),
+            _unjudged(run),
             _charts(run),
             _table(run),
             _recipe(run),
@@ -65,6 +67,11 @@ def _finding(place: int, finding: Finding) -> str:
         f"<h2>{escape(kind_of(finding.slug).capitalize())}</h2><p>{escape(finding.message)}</p>{explains}"
         f"<p><code>markone explain {escape(finding.slug)}</code></p></section>"
     )
+
+
+def _unjudged(run: Run) -> str:
+    sentences = " ".join(cannot_judge(run))
+    return f'<section><p class="folded">{escape(sentences)}</p></section>' if sentences else ""
 
 
 def _charts(run: Run) -> str:

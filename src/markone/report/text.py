@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding, Severity
 from markone.report.comparison import Comparison, difference_text
 from markone.report.score import score_of
@@ -44,7 +45,7 @@ def run_text(run: Run, findings: Sequence[Finding]) -> RenderableType:
         Text(""),
         _facts(run),
         Text(""),
-        findings_text(findings),
+        findings_text(findings, cannot_judge(run)),
         *_recipe_lines(run),
     )
 
@@ -57,7 +58,7 @@ def verdict_text(run: Run, findings: Sequence[Finding]) -> RenderableType:
         Text(summary.headline, "bold"),
         Text(summary.lead),
         Text(""),
-        findings_text(findings),
+        findings_text(findings, cannot_judge(run)),
         Text(""),
         command_lines(_next_steps(run)),
     )
@@ -71,11 +72,10 @@ def verdict_line(run: Run, findings: Sequence[Finding]) -> str:
     return f"{run.status}: {result}; findings: {slugs}; {run.folder}"
 
 
-def findings_text(findings: Sequence[Finding]) -> RenderableType:
-    """The findings, most important cause first, each with what it explains and where to read on."""
-    if not findings:
-        return Text("No findings.", "dim")
-    return Group(*(_finding_text(place, finding) for place, finding in enumerate(findings, start=1)))
+def findings_text(findings: Sequence[Finding], unjudged: Sequence[str] = ()) -> RenderableType:
+    """The findings, most important cause first, each with what it explains and where to read on; then what was not judged."""
+    found = [_finding_text(place, finding) for place, finding in enumerate(findings, start=1)]
+    return Group(*(found or [Text("No findings.")]), *(Text(sentence, "dim") for sentence in unjudged))
 
 
 def finding_line(finding: Finding) -> Text:

@@ -162,12 +162,12 @@ class Predictor:
 
     def _decoded(self, path: Path) -> "NDArray[np.uint8] | str":
         """One picture as the training's store would hold it, or why it cannot be read."""
-        from markone.data.decode import Unusable, decode, quiet_pillow
+        from markone.data.decode import Fit, Unusable, decode, quiet_pillow
 
         channels, height, _ = self.card["input_shape"]
         try:
             with quiet_pillow():
-                fit = getattr(self.recipe.data, "fit", "crop")
+                fit: Fit = getattr(self.recipe.data, "fit", "crop")
                 pixels = decode(path.read_bytes(), size=height, fit=fit, extension=path.suffix).pixels
         except (Unusable, OSError) as error:
             return str(error)

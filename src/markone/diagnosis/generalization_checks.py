@@ -1,0 +1,137 @@
+"""Checks of what training and validation say together: overfitting (variance), underfitting (bias)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from markone.diagnosis import thresholds as limit
+from markone.diagnosis.evidence import (
+    blind_loss,
+    confidence,
+    is_finite,
+    is_over,
+    learning,
+    log_ratio,
+    skill,
+    won_lately,
+)
+from markone.diagnosis.finding import Finding, Severity
+from markone.training.run import Run
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Error on validation less error on training, as shares of a blind guess's error, and how many standard errors that is."""
+
+    training: float
+    validation: float
+    errors: float
+
+    @property
+    def size(self) -> float:
+        return self.validation - self.training
+
+
+def overfitting(run: Run) -> Iterator[Finding]:
+    """Validation is worse than training by more than chance, and by more than is left to learn; worse still if it worsens.
+
+    The gap is judged by its own standard error: sqrt(p (1 - p) (1/n + 1/m)) for error rates p.
+    """
+    gap = _gap(run)
+    if gap is None or not is_finite(run):
+        return
+    if gap.errors < limit.GAP_ERRORS or gap.size < max(limit.GAP_SHARE, limit.VARIANCE_SHARE * gap.validation):
+        return
+    rise, best_step = _validation_rise(run)
+    worsens = rise >= limit.LOSS_RISE
+    message = (
+        f"Validation keeps {_share(gap.validation)} of a blind guess's error and training {_share(gap.training)}: a gap of"
+        f" {gap.errors:.1f} standard errors"
+    )
+    if worsens:
+        message += (
+            f", and since step {best_step:,} the validation loss has risen by {_share(rise)} of a blind guess's while the training"
+            " loss went on falling"
+        )
+    yield Finding(
+        slug="overfitting",
+        severity=Severity.WARNING if worsens else Severity.NOTE,
+        where="validation",
+        since_step=best_step if worsens else int(run.scalars("loss", "validation").steps[-1]),
+        measured=gap.validation,
+        reference=gap.training,
+        confidence=confidence(log_ratio(gap.errors, limit.GAP_ERRORS), len(run.scalars("loss", "validation"))),
+        message=message + ".",
+        evidence={"standard_errors": gap.errors, "validation_loss_rise": rise, "best_step": best_step},
+    )
+
+
+def _gap(run: Run) -> Gap | None:
+    """None where there is no validation part, too little of it, or no epoch yet."""
+    training, validation = skill(run, "training"), skill(run, "validation")
+    samples = run.facts.get("samples", {})
+    n, m = samples.get("training", 0), samples.get("validation", 0)
+    if training is None or validation is None or m < limit.LEAST_VALIDATION or n == 0:
+        return None
+    left, right = 1 - training.last, 1 - validation.last
+    blind = run.facts.get("blind_guess", {})
+    if run.scalars("accuracy", "validation"):
+        # errors in samples, not in shares of a blind guess's error
+        of_all = 1 - blind["accuracy"]
+        a, b = left * of_all, right * of_all
+        pooled = (a * n + b * m) / (n + m)
+        error = math.sqrt(max(pooled * (1 - pooled), 1 / (n + m)) * (1 / n + 1 / m))
+        return Gap(left, right, (b - a) / error)
+    # ln of the ratio of mean squares; the variance of each is that of e^2 over n
+    error = math.sqrt(limit.SQUARE_KURTOSIS * (1 / n + 1 / m))
+    return Gap(left, right, log_ratio(right, left) / error)
+
+
+def _validation_rise(run: Run) -> tuple[float, int]:
+    """By how much of a blind guess's loss the validation loss has risen from its least, and the step of that."""
+    losses, training, blind = run.scalars("loss", "validation"), run.scalars("loss", "training"), blind_loss(run)
+    if blind is None or not losses:
+        return 0.0, 0
+    lowest = int(np.argmin(losses.values))
+    fell = not training or training.last <= training.values[np.searchsorted(training.steps, losses.steps[lowest])]
+    rise = (losses.last - float(losses.values[lowest])) / blind if fell else 0.0
+    return rise, int(losses.steps[lowest])
+
+
+def underfitting(run: Run) -> Iterator[Finding]:
+    """The training has ended and even its own samples are hardly better than guessed: bias, not variance."""
+    state = learning(run)
+    if state is None or not is_over(run) or not is_finite(run) or run.steps < limit.LEAST_STEPS:
+        return
+    if state.learned > limit.LITTLE_LEARNED:
+        return
+    gap = _gap(run)
+    if gap is not None and gap.errors >= limit.GAP_ERRORS:
+        return
+    poor = state.explained <= limit.UNEXPLAINED
+    rising = won_lately(skill(run, "training")) >= limit.STILL_RISING
+    parameters, samples = run.complexity().get("parameters"), run.facts.get("samples", {}).get("training")
+    why = "it still learns, so the training was too short" if rising else "and it has stopped learning"
+    if not rising and parameters and samples and parameters < samples:
+        why += f": with {parameters:,.0f} parameters for {samples:,} samples the net may be too small"
+    elif not rising:
+        why += ": the net cannot tell the targets from these inputs, or something holds it back"
+    yield Finding(
+        slug="underfitting",
+        severity=(Severity.SEVERE if state.learned <= limit.NOTHING_LEARNED else Severity.WARNING) if poor else Severity.NOTE,
+        where="training",
+        since_step=run.steps,
+        measured=state.learned,
+        reference=float(limit.LITTLE_LEARNED),
+        confidence=confidence(log_ratio(limit.LITTLE_LEARNED, max(state.learned, 0.01)), len(run.scalars("loss", "training"))),
+        message=(
+            f"At the end {_share(max(state.learned, 0.0))} of a blind guess's error is gone on the training part itself, {why}."
+        ),
+        evidence={"loss_left": state.now, "parameters": parameters, "skill_won_lately": rising},
+    )
+
+
+def _share(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
