@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "float32", "bfloat16"]
 
 PACKAGES = ("markone", "torch", "numpy", "scikit-learn", "pillow", "polars", "pydantic", "safetensors")
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroups 2 and 1
 
 
 def choose_device(name: str | None = None) -> "torch.device":
@@ -25,13 +26,10 @@ def choose_device(name: str | None = None) -> "torch.device":
 
     if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(str(name))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
-        have = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise InputError("device-absent", f"device {name!r} is not here. Allowed: auto, {', '.join(have)}.") from None
-    return device
+    have = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if name in have or (name == "cuda" and len(have) > 1):
+        return torch.device(str(name))
+    raise InputError("device-absent", f"device {name!r} is not here. Allowed: auto, {', '.join(have)}.")
 
 
 def has_bfloat16(device: "torch.device") -> bool:
@@ -39,7 +37,8 @@ def has_bfloat16(device: "torch.device") -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return _cpu_has_bfloat16()
 
 
@@ -48,7 +47,7 @@ def _cpu_has_bfloat16() -> bool:
     try:
         words = Path("/proc/cpuinfo").read_text().split()
     except OSError:
-        return platform.machine() == "arm64"  # Apple silicon from the M2 on; autocast falls back in software before
+        return False  # nothing tells it there, and float32 is never wrong
     return "avx512_bf16" in words or "amx_bf16" in words or "bf16" in words
 
 
@@ -80,13 +79,12 @@ class Environment:
         """The environment of this process."""
         import torch
 
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
         return Environment(
             python=platform.python_version(),
             platform=platform.platform(),
-            packages={name: found for name in PACKAGES if (found := _version(name))},
+            packages={package: found for package in PACKAGES if (found := _version(package))},
             device=str(device),
-            device_name=name,
+            device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name(),
             cores=os.cpu_count() or 1,
             threads=torch.get_num_threads(),
             memory_bytes=memory_bytes(),
@@ -98,8 +96,14 @@ class Environment:
 
 
 def memory_bytes() -> int:
-    """The machine's main memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Main memory that this process may use: the machine's, or its container's where that is less."""
+    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in CONTAINER_LIMITS:
+        try:
+            least = min(least, int(Path(path).read_text()))
+        except (OSError, ValueError):  # no such container, or "max": no limit
+            continue
+    return least
 
 
 def _version(package: str) -> str | None:

@@ -43,12 +43,13 @@ class TrainingError(MarkoneError):
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """The near name as a clause, or nothing.
+    """The near name as a clause, or nothing; upper and lower case count as equal.
 
     >>> did_you_mean("dept", ["depth", "width"])
     ' Did you mean depth?'
     >>> did_you_mean("xyz", ["depth", "width"])
     ''
     """
-    near = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
+    by_folded = {word.casefold(): word for word in allowed}
+    near = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
+    return f" Did you mean {by_folded[near[0]]}?" if near else ""

@@ -23,7 +23,10 @@ def derive(seed: int, name: str, *place: int) -> int:
 
 
 def torch_generator(seed: int, name: str, *place: int, device: str = "cpu") -> "torch.Generator":
-    """A fresh torch generator for the stream ``name`` at ``place``."""
+    """A fresh torch generator for the stream ``name`` at ``place``.
+
+    torch's CPU generator uses the low 32 bits of its seed alone, so two of n streams are equal with probability n^2 / 2^33.
+    """
     import torch
 
     return torch.Generator(device).manual_seed(derive(seed, name, *place))

@@ -210,11 +210,10 @@ class Screen:
         self._draw()
 
     def _draw(self) -> None:
-        began = time.monotonic()
+        began, before = time.monotonic(), time.thread_time()
         if self._pace.latest is not None:
             self._live.update(self._frame(self._pace.latest), refresh=True)
-        ended = time.monotonic()
-        self._due = max(began + 1 / MOST_PER_SECOND, ended + (ended - began) / SHARE)
+        self._due = began + max(1 / MOST_PER_SECOND, (time.thread_time() - before) / SHARE)
 
     def _frame(self, step: "Step") -> "Text":
         from rich.text import Text

@@ -17,7 +17,7 @@ Array = NDArray[np.generic]
 
 INPUTS = ("x", "images", "inputs", "data", "features", "imgs")
 TARGETS = ("y", "labels", "targets", "target", "label")
-PARTS = {"train": UNASSIGNED, "val": Part.VALIDATION, "valid": Part.VALIDATION, "test": Part.TEST}
+PARTS: dict[str, int] = {"train": int(UNASSIGNED), "val": Part.VALIDATION, "valid": Part.VALIDATION, "test": Part.TEST}
 CHANNELS = (1, 2, 3, 4)
 
 
@@ -29,10 +29,11 @@ def read_arrays(path: Path, *, inputs: str | None = None, targets: str | None = 
     """
     stored = _load(path)
     pairs = _named_pair(path, stored, inputs, targets) if inputs or targets else _find_pairs(path, stored)
-    for x, y, _ in pairs:
-        _refuse_unlike(path, x, y, stored)
-    x, y = (_join(path, [stored[pair[k]] for pair in pairs]) for k in (0, 1))
-    part = np.concatenate([np.full(len(stored[x_name]), part, np.int8) for x_name, _, part in pairs])
+    for x_name, y_name, _ in pairs:
+        _refuse_unlike(path, x_name, y_name, stored)
+    x = _join(path, [stored[name] for name, _, _ in pairs])
+    y = _join(path, [stored[name] for _, name, _ in pairs])
+    part = np.concatenate([np.full(len(stored[name]), part, np.int8) for name, _, part in pairs])
     features, notes, columns = _as_images(path, x) if x.ndim > 2 else _as_table(path, x)
     answers, classes = encode_targets(y, name=str(path), task=task)
     return Dataset(
@@ -91,7 +92,7 @@ def _find_pairs(path: Path, stored: Mapping[str, Array]) -> list[Pair]:
             for names in (INPUTS, TARGETS)
         )
         if x and y:
-            pairs.append((x, y, int(part)))
+            pairs.append((x, y, part))
     if not pairs or pairs[0][2] != UNASSIGNED:
         raise DataError(
             "npz-name",
@@ -175,7 +176,8 @@ def _bytes(path: Path, x: Array, notes: list[str]) -> NDArray[np.uint8]:
         return x.astype(np.uint8)
     start, span = _range(low, high)
     notes.append(f"The pictures are stored as 8 bits: {x.dtype} values {start:g} to {start + span:g} became 0 to 255.")
-    return np.rint((x.astype(np.float32) - start) * (255 / span)).clip(0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint((x.astype(np.float32) - start) * (255 / span)).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def _range(low: float, high: float) -> tuple[float, float]:

@@ -73,7 +73,7 @@ def _quotas(units: Ints, classes: Ints, fractions: tuple[float, float]) -> NDArr
 def _shares(count: Ints, fraction: float) -> Ints:
     """Whole numbers next to fraction * count that add up to fraction * sum(count), by the largest remainders."""
     exact = fraction * count
-    share = np.floor(exact).astype(np.int64)
+    share: Ints = np.floor(exact).astype(np.int64)
     more = int(np.rint(exact.sum())) - int(share.sum())
     share[np.argsort(share - exact, kind="stable")[:more]] += 1
     return share

@@ -38,8 +38,7 @@ Targets = tuple[NDArray[np.int64] | NDArray[np.float32], tuple[str, ...] | None,
 
 def _targets(bunch: Any) -> Targets:
     """Targets, class names (None for regression) and output names."""
-    names = getattr(bunch, "target_names", None)
+    names = [str(name).replace("_", " ") for name in getattr(bunch, "target_names", ["disease progression"])]
     if np.issubdtype(bunch.target.dtype, np.integer):
-        return bunch.target.astype(np.int64), tuple(str(name).replace("_", " ") for name in names), ("class",)
-    targets = bunch.target.astype(np.float32).reshape(len(bunch.target), -1)
-    return targets, None, tuple(map(str, names)) if names else ("disease progression",)
+        return bunch.target.astype(np.int64), tuple(names), ("class",)
+    return bunch.target.astype(np.float32).reshape(len(bunch.target), -1), None, tuple(names)

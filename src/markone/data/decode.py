@@ -151,7 +151,7 @@ def _eight_bits(image: "Image.Image", oddities: list[str]) -> "Image.Image":
         return Image.fromarray(np.rint(values / 257).clip(0, 255).astype(np.uint8))
     if "A" in mode or "a" in mode or "transparency" in image.info:
         over = image.convert("RGBA")
-        if over.getextrema()[3] == (255, 255):
+        if over.getchannel("A").getextrema()[0] == 255:
             return over.convert("RGB")
         oddities.append("is transparent: laid on white")
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")

@@ -5,7 +5,6 @@ correlate by at least 0.95, and both more than one chance pair in the whole data
 while digits and clothes, which look alike by nature, count only from about 0.995.
 """
 
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from markone.data.assign import components
 from markone.data.dataset import Dataset
 from markone.data.perceptual import alike_pairs, chance_similarity, layouts, similarity
 from markone.data.progress import Progress
@@ -26,6 +24,7 @@ LEAST_LAYOUT = 0.95
 MOST_CHANCE = 0.9995  # closer than this is a copy whatever chance says: the distance of the best JPEG from its original
 VERSION = 1  # of what is kept in the cache
 KEPT_FROM = 2000  # samples from which the result is worth keeping
+CHUNK = 4096  # rows at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,21 +75,19 @@ def equal_rows(rows: NDArray[np.generic]) -> Ints:
     return first
 
 
-CHUNK = 4096  # rows at once
-
-
 def _search(dataset: Dataset, progress: Progress | None) -> Duplicates:
     n = len(dataset)
     first = equal_rows(dataset.inputs if dataset.is_images else _with_target(dataset))
     later = np.flatnonzero(first != np.arange(n))
     exact = np.stack([first[later], later], axis=1)
     near, threshold = np.empty((0, 2), dtype=np.int64), None
-    if dataset.is_images and n > 1:
-        near, threshold = _near_pairs(dataset.inputs, np.flatnonzero(first == np.arange(n)), progress)
+    if dataset.inputs.dtype == np.uint8 and n > 1:
+        pictures = dataset.inputs.astype(np.uint8, copy=False)
+        near, threshold = _near_pairs(pictures, np.flatnonzero(first == np.arange(n)), progress)
     return Duplicates(_clusters(n, exact, near), exact, near, threshold)
 
 
-def _near_pairs(pictures: NDArray[np.generic], rows: Ints, progress: Progress | None) -> tuple[Ints, float]:
+def _near_pairs(pictures: NDArray[np.uint8], rows: Ints, progress: Progress | None) -> tuple[Ints, float]:
     """Pairs of the given rows, none of which are equal."""
     different = pictures if len(rows) == len(pictures) else pictures[rows]
     layout = layouts(different)
@@ -119,7 +116,7 @@ def _clusters(n: int, exact: Ints, near: Ints) -> Ints:
     if not len(pairs):
         return np.arange(n, dtype=np.int64)
     graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    label = connected_components(graph, directed=False)[1].astype(np.int64)
+    label: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
     return label
 
 
@@ -169,6 +166,6 @@ def _save(path: Path, found: Duplicates) -> None:
         with aside.open("wb") as file:
             threshold = np.nan if found.threshold is None else found.threshold
             np.savez_compressed(file, clusters=found.clusters, exact=found.exact, near=found.near, threshold=threshold)
-        os.replace(aside, path)
+        aside.replace(path)
     except OSError:  # no room or no right to write: it is looked for again next time
         aside.unlink(missing_ok=True)

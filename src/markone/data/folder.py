@@ -92,13 +92,11 @@ def scan(root: Path) -> Tree:
     parts = _part_folders(tops)
     if parts:
         set_aside += [SetAside(f"{top.name}/", "is not train, validation or test") for top in tops if top not in parts]
-        labelled = []
-        for top, part in parts.items():
-            folders, files = _list(root, top, set_aside)
-            labelled += [(folder, part) for folder in folders]
-            strays += files
-    else:
-        labelled = [(top, None) for top in tops]
+    labelled: list[tuple[Path, Part | None]] = [] if parts else [(top, None) for top in tops]
+    for top, part in parts.items():
+        folders, files = _list(root, top, set_aside)
+        labelled += [(folder, part) for folder in folders]
+        strays += files
     places = [
         Place(file, folder.name, part, _sub_folder(root, folder, file))
         for folder, part in labelled

@@ -87,7 +87,7 @@ def decode_for(source: object, paths: Sequence[Path], *, input_shape: tuple[int,
     source: the training's data source, whose ``fit`` is used where it has one; input_shape: (channels, height, width).
     """
     channels, height, width = input_shape
-    fit = getattr(source, "fit", "crop")
+    fit: Fit = getattr(source, "fit", "crop")
     found = list[NDArray[np.uint8] | str]()
     with quiet_pillow():
         for path in paths:
@@ -103,7 +103,8 @@ def decode_for(source: object, paths: Sequence[Path], *, input_shape: tuple[int,
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(height, width, 1), by the luma of ITU-R BT.601; pixels that are grey already keep their value."""
     luma = pixels @ np.array([0.299, 0.587, 0.114])
-    return np.rint(luma)[:, :, np.newaxis].astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(luma)[:, :, np.newaxis].astype(np.uint8)
+    return grey
 
 
 def workers() -> int:

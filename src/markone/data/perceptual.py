@@ -24,6 +24,7 @@ CHUNK = 2048  # pictures at once
 PAIRS = 1 << 21  # pairs at once
 SAMPLE = 4096  # pictures whose pairs show how alike pictures are by chance
 AXES = 32  # principal axes of the layout that the hash and the first filters look at
+WORK = 2e10  # multiplications that comparing all pairs of the sample may take: about half a second on two cores
 FEW = 32  # pictures under which there are too few pairs for a line through them
 FLIPS = 5  # bits of the hash, those nearest to their threshold, that are tried both ways
 MORE_BITS = 2  # than the data has doublings: more bits are faster and find less
@@ -39,7 +40,8 @@ def details(pictures: Pictures) -> Floats:
     """Vectors (n, pixels) of the detail, of length 1 where there is any, shorter where it sinks in rounding noise."""
     grey = _grey(pictures)
     down, across = (_keep_means(side, min(DETAIL, max(side // 2, 1))) for side in grey.shape[1:])
-    return _unit(grey - down @ grey @ across.T, least=LEAST_DETAIL)
+    coarse: Floats = (down @ grey @ across.T).astype(np.float32, copy=False)
+    return _unit(grey - coarse, least=LEAST_DETAIL)
 
 
 def similarity(pictures: Pictures, layout: Floats, pairs: Ints) -> Floats:
@@ -62,7 +64,8 @@ def chance_similarity(pictures: Pictures, layout: Floats) -> float | None:
     are, and the line through both is followed down to one pair. Where every fourth picture has a copy, copies are among
     these, the line is too low, and only the closest copies are found.
     """
-    n, size = len(pictures), min(SAMPLE, len(pictures))
+    n = len(pictures)
+    size = min(SAMPLE, n, int((WORK / (layout.shape[1] + details(pictures[:1]).shape[1])) ** 0.5))
     if size < FEW:
         return None
     rows = np.sort(numpy_generator(0, "chance-similarity").choice(n, size, replace=False))
@@ -103,7 +106,8 @@ def alike_pairs(layout: Floats, least: float) -> Ints:
 
 
 def _rest_of(part: Floats) -> Floats:
-    return np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", part, part), 0))
+    rest: Floats = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", part, part), 0))
+    return rest
 
 
 def _principal_axes(layout: Floats) -> Floats:
@@ -148,7 +152,8 @@ def _expand(first: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:
 
 def _grey(pictures: Pictures) -> Floats:
     """float32 (n, side, side), at most 64 pixels a side."""
-    grey = np.asarray(pictures).mean(axis=3, dtype=np.float32)
+    channels = pictures.shape[3]
+    grey: Floats = pictures[..., 0].astype(np.float32) if channels == 1 else pictures.mean(axis=3, dtype=np.float32)
     if max(grey.shape[1:]) <= SIDE:
         return grey
     return _blocks(grey, SIDE)
@@ -157,7 +162,7 @@ def _grey(pictures: Pictures) -> Floats:
 def _blocks(grey: Floats, blocks: int) -> Floats:
     """Means of blocks x blocks blocks, fewer where the picture has fewer pixels."""
     down, across = (_means(side, min(blocks, side)) for side in grey.shape[1:])
-    means: Floats = down @ grey @ across.T
+    means: Floats = (down @ grey @ across.T).astype(np.float32, copy=False)
     return means
 
 
@@ -166,13 +171,15 @@ def _means(side: int, blocks: int) -> Floats:
     edges = np.linspace(0, side, blocks + 1)
     pixel = np.arange(side)
     share = np.minimum(edges[1:, np.newaxis], pixel + 1) - np.maximum(edges[:-1, np.newaxis], pixel)
-    return (np.maximum(share, 0) * (blocks / side)).astype(np.float32)
+    means: Floats = (np.maximum(share, 0) * (blocks / side)).astype(np.float32)
+    return means
 
 
 def _keep_means(side: int, blocks: int) -> Floats:
     """The projection (side, side) onto what the block means tell."""
     means = _means(side, blocks).astype(np.float64)
-    return (means.T @ np.linalg.inv(means @ means.T) @ means).astype(np.float32)
+    kept: Floats = (means.T @ np.linalg.inv(means @ means.T) @ means).astype(np.float32)
+    return kept
 
 
 def _unit(pictures: Floats, *, least: float) -> Floats:
@@ -180,4 +187,5 @@ def _unit(pictures: Floats, *, least: float) -> Floats:
     rows = pictures.reshape(len(pictures), -1)
     rows = rows - rows.mean(axis=1, keepdims=True)
     length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return rows / np.maximum(length, least * np.sqrt(rows.shape[1]))[:, np.newaxis]
+    unit: Floats = rows / np.maximum(length, np.float32(least * rows.shape[1] ** 0.5))[:, np.newaxis]
+    return unit

@@ -35,7 +35,8 @@ def _triangle(x: Floats, y: Floats) -> Floats:
 
 def _cross(x: Floats, y: Floats) -> Floats:
     x, y = np.abs(x), np.abs(y)
-    return np.minimum(np.maximum(x - 0.3, y - 1), np.maximum(x - 1, y - 0.3))
+    distance: Floats = np.minimum(np.maximum(x - 0.3, y - 1), np.maximum(x - 1, y - 0.3))
+    return distance
 
 
 SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {

@@ -13,8 +13,6 @@ from markone.spec import KIND, Spec
 if TYPE_CHECKING:
     from markone.data.dataset import Dataset
 
-TASK = Field(default="auto", description="What the target is for; auto decides by its values.")
-
 
 class Builtin(Spec):
     """A dataset that comes with scikit-learn, so that it needs no network."""
@@ -77,7 +75,9 @@ class Table(Spec):
     )
     group: str | None = Field(default=None, description="The column whose equal values stay on one side of the split.")
     ignore: tuple[str, ...] = Field(default=(), description="Columns to leave out.")
-    task: Literal["auto", "classification", "regression"] = TASK
+    task: Literal["auto", "classification", "regression"] = Field(
+        default="auto", description="What the target is for; auto decides by its values."
+    )
 
     def build(self, *, progress: Progress | None = None) -> "Dataset":
         """float32 (n, columns): numbers, missing-value indicators and one column per category."""
@@ -93,7 +93,9 @@ class Arrays(Spec):
     path: str = Field(description="The file.")
     inputs: str | None = Field(default=None, description="The array of inputs; none = x, images, inputs, data, ...")
     targets: str | None = Field(default=None, description="The array of targets; none = y, labels, targets, ...")
-    task: Literal["auto", "classification", "regression"] = TASK
+    task: Literal["auto", "classification", "regression"] = Field(
+        default="auto", description="What the target is for; auto decides by its values."
+    )
 
     def build(self, *, progress: Progress | None = None) -> "Dataset":
         """Arrays of 3 or 4 axes as uint8 pictures, others as float32 tables."""
@@ -170,7 +172,7 @@ def _by_path(path: Path, *, target: str | None, group: str | None) -> Any:
             return Idx(path=str(path))
         if group not in (None, "folder"):
             raise DataError("data-group", f"group = {group!r} is not allowed for class folders. Allowed: folder.")
-        return Folder(path=str(path), group=group)
+        return Folder(path=str(path), group="folder" if group else None)
     if group:
         raise DataError("data-group", f"{path} is no table and no folder, so it has no groups.")
     if name.endswith(".npz"):

@@ -139,17 +139,14 @@ def _given(dataset: Dataset, clusters: Ints | None) -> tuple[NDArray[np.int8], l
 def _leave_out(part: NDArray[np.int8], labels: Ints, what: str) -> list[str]:
     sentences = []
     labels = np.unique(labels, return_inverse=True)[1]
-    for keeper, others in (
-        (Part.TEST, (Part.VALIDATION, Part.TRAINING, UNASSIGNED)),
-        (Part.VALIDATION, (Part.TRAINING, UNASSIGNED)),
-    ):
+    drawn = (int(Part.TRAINING), int(UNASSIGNED))
+    for keeper, others in ((Part.TEST, (int(Part.VALIDATION), *drawn)), (Part.VALIDATION, drawn)):
         kept = np.zeros(labels.max(initial=-1) + 1, dtype=bool)
         kept[labels[part == keeper]] = True
         out = kept[labels] & np.isin(part, others)
-        for other in (Part.VALIDATION, Part.TRAINING):
-            here = out & np.isin(part, (other,) if other == Part.VALIDATION else (other, UNASSIGNED))
-            if count := int(here.sum()):
-                sentences.append(f"{count:,} {other.label} samples {what} a {keeper.label} sample and are left out.")
+        for name, these in (("validation", [int(Part.VALIDATION)]), ("training", drawn)):
+            if count := int((out & np.isin(part, these)).sum()):
+                sentences.append(f"{count:,} {name} samples {what} a {keeper.label} sample and are left out.")
         part[out] = Part.LEFT_OUT
     return sentences
 

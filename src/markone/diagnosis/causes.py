@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from markone.diagnosis.finding import Finding
+from markone.diagnosis.finding import Finding, Severity
 
 RANK = (
     "input-unnormalized",
     "exploding-gradient",
-    "lr-too-high",
     "saturated-activation",
+    "lr-too-high",
     "dead-relu",
     "vanishing-gradient",
     "lr-too-low",
@@ -17,60 +17,67 @@ RANK = (
     "overfitting",
     "underfitting",
 )
-"""From the data through the net's first state and the steps to what they lead to."""
+"""From the data through the net and the steps to what they lead to: among causes of one severity the earlier comes first."""
 
 EXPLAINS: Mapping[str, frozenset[str]] = {
-    # inputs of size s make the first outputs s times larger and the curvature s^2 times
-    "input-unnormalized": frozenset(
-        {
-            "exploding-gradient",
-            "lr-too-high",
-            "lr-too-low",
-            "saturated-activation",
-            "dead-relu",
-            "vanishing-gradient",
-            "non-finite",
-            "underfitting",
-        }
-    ),
+    # inputs of size s make the first outputs s times larger, and the curvature s^2 times
+    "input-unnormalized": frozenset(RANK) - {"input-unnormalized", "overfitting"},
     # a gradient that grows with every layer makes any step too long for the first ones
-    "exploding-gradient": frozenset({"lr-too-high", "saturated-activation", "dead-relu", "non-finite", "underfitting", "lr-too-low"}),
+    "exploding-gradient": frozenset(RANK) - {"input-unnormalized", "exploding-gradient", "overfitting"},
     # a step that throws the weights far off leaves units dead or flat behind it
-    "lr-too-high": frozenset(
-        {"exploding-gradient", "saturated-activation", "dead-relu", "vanishing-gradient", "non-finite", "underfitting", "lr-too-low"}
-    ),
-    # no gradient passes where the function is flat
+    "lr-too-high": frozenset(RANK) - {"input-unnormalized", "lr-too-high", "overfitting"},
+    # no gradient passes where the function is flat or zero
     "saturated-activation": frozenset({"vanishing-gradient", "lr-too-low", "lr-too-high", "underfitting"}),
     "dead-relu": frozenset({"vanishing-gradient", "lr-too-low", "underfitting"}),
-    "vanishing-gradient": frozenset({"lr-too-low", "underfitting"}),
+    "vanishing-gradient": frozenset({"dead-relu", "lr-too-low", "underfitting"}),
     "lr-too-low": frozenset({"underfitting"}),
 }
-"""By cause, the symptoms that follow from it."""
+"""By cause, the symptoms that can follow from it."""
 
-NEEDS_TIME = frozenset({"saturated-activation", "dead-relu", "vanishing-gradient", "exploding-gradient"})
-"""States of the net: a step can only have brought about those that began after it."""
+STATES = frozenset({"exploding-gradient", "saturated-activation", "dead-relu", "vanishing-gradient"})
+"""What a net is in, from a step on: it can only follow from what began before it."""
+
+FIRST_STEP = 1  # a state that is seen before the first update is one that the net began in
 
 
 def fold(findings: Iterable[Finding]) -> list[Finding]:
-    """Causes first by severity, then rank, then confidence; each holds what it explains, and is as severe as the worst of that."""
-    left = sorted(findings, key=lambda finding: RANK.index(finding.slug))
-    tops = list[Finding]()
-    for finding in left:
-        place = next((n for n, top in enumerate(tops) if explains(top, finding)), None)
-        if place is None:
-            tops.append(finding)
-        else:
-            tops[place] = replace(tops[place], folded=(*tops[place].folded, finding))
-    tops = [replace(top, severity=max((top, *top.folded), key=lambda one: one.severity.rank).severity) for top in tops]
-    return sorted(tops, key=lambda top: (-top.severity.rank, RANK.index(top.slug), -top.confidence))
+    """Causes first: by severity, then by rank. Each holds what it explains, and is as severe as the worst of that."""
+    found = sorted(findings, key=_rank)
+    roots = [one for one in found if not any(explains(other, one) for other in found)]
+    folded: dict[int, list[Finding]] = {id(root): [] for root in roots}
+    for one in found:
+        if id(one) not in folded:
+            folded[id(_root(one, found, folded))].append(one)
+    tops = [_with(root, folded[id(root)]) for root in roots]
+    return sorted(tops, key=lambda top: (-top.severity.rank, _rank(top)))
 
 
 def explains(cause: Finding, symptom: Finding) -> bool:
-    """Whether one finding follows from the other: by what they are, and by which began first."""
+    """Whether one finding follows from the other: by what they are, how severe they are, and which began first."""
     if symptom.slug not in EXPLAINS.get(cause.slug, frozenset()):
         return False
-    if cause.severity.rank == 0 and symptom.severity.rank > 0:
-        return False  # what is worth a note cannot be why something is worse
-    if cause.slug == "lr-too-high" and symptom.slug in NEEDS_TIME:
-        return symptom.since_step > cause.since_step or symptom.since_step > 1
+    if cause.severity is Severity.NOTE and symptom.severity is not Severity.NOTE:
+        return False  # what is worth a note only cannot be why something is worse
+    if cause.slug == "lr-too-high" and symptom.slug in STATES:
+        return symptom.since_step > FIRST_STEP
+    if cause.slug in STATES and symptom.slug == "lr-too-high":
+        return cause.since_step <= FIRST_STEP
+    if symptom.slug in STATES:
+        return (cause.since_step, _rank(cause)) < (symptom.since_step, _rank(symptom))
     return True
+
+
+def _root(one: Finding, found: list[Finding], roots: Mapping[int, list[Finding]]) -> Finding:
+    """The cause at the end of the chain of explanations; the first in rank where there are several."""
+    while id(one) not in roots:
+        one = next(cause for cause in found if explains(cause, one))
+    return one
+
+
+def _with(root: Finding, folded: list[Finding]) -> Finding:
+    worst = max((root, *folded), key=lambda one: one.severity.rank)
+    return replace(root, folded=tuple(folded), severity=worst.severity)
+
+
+def _rank(finding: Finding) -> int:
+    return RANK.index(finding.slug)

@@ -180,6 +180,64 @@ def log_ratio(value: float, reference: float) -> float:
 
 
 def since(steps: Ints, holds: Bools) -> int:
+    """The first step from which it holds at nearly all samples up to the present; the first at which it held, if there is none."""
+    if not holds.any():
+        return int(steps[-1])
+    from_here_on = np.cumsum(holds[::-1])[::-1] / np.arange(len(holds), 0, -1)
+    lasting = holds & (from_here_on >= limit.MOSTLY)
+    return int(steps[np.argmax(lasting if lasting.any() else holds)])
+
+
+def recent(self) -> "Steps":
+        return self.where(np.arange(len(self)) >= int(len(self) * (1 - limit.RECENT)))
+
+
+def sampled_steps(run: Run) -> Steps:
+    """What the record holds of the steps themselves; empty where vitals were not taken."""
+    names = ("step_gain", "step_gain_predicted", "update_ratio")
+    steps, values = aligned({"lr": run.scalars("lr", "batch")} | {name: of_net(run, name) for name in names})
+    return Steps(steps, *values.T)
+
+
+def of_net(run: Run, vital: str) -> Series:
+    """A vital of the whole net; empty where it was not taken."""
+    return run.vitals(vital).get("net", EMPTY)
+
+
+def aligned(series: Mapping[str, Series]) -> tuple[Ints, Floats]:
+    """Steps (n,) that all of them share, and their values (n, series)."""
+    found = list(series.values())
+    steps = found[0].steps if found else np.empty(0, np.int64)
+    for one in found[1:]:
+        if len(one) != len(steps) or (one.steps != steps).any():
+            steps = np.intersect1d(steps, one.steps)
+    columns = [one.values if len(one) == len(steps) else one.values[np.isin(one.steps, steps)] for one in found]
+    return steps, np.stack(columns, axis=1) if columns else np.empty((0, 0))
+
+
+def enough_vitals(run: Run) -> bool:
+    return len(sampled_steps(run)) >= limit.LEAST_SAMPLES and run.steps >= limit.LEAST_STEPS
+
+
+def confidence(distance: float, agreeing: float, of: float | None = None) -> float:
+    """(1 - exp(-distance) / 2) (agreeing + 1) / (of + 2), between 0 and 1.
+
+    distance: how far over the threshold, in natural logarithms; at the threshold the odds are even. agreeing, of: how many samples say
+    so, of how many, by Laplace's rule of succession.
+    """
+    return round((1 - math.exp(-max(distance, 0.0)) / 2) * (agreeing + 1) / ((of or agreeing) + 2), 3)
+
+
+def log_ratio(value: float, reference: float) -> float:
+    """ln(value / reference), where 0 and infinity count as e^-50 and e^50 times the other."""
+    if value <= 0 or math.isinf(reference):
+        return -50.0
+    if reference <= 0 or math.isinf(value):
+        return 50.0
+    return min(max(math.log(value / reference), -50.0), 50.0)
+
+
+def since(steps: Ints, holds: Bools) -> int:
     """The step from which it holds without a break up to the present; the first at which it held, if it does not now."""
     if not holds.any():
         return int(steps[-1])

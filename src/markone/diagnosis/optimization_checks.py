@@ -75,10 +75,8 @@ def lr_too_high(run: Run) -> Iterator[Finding]:
     steps = sampled_steps(run)
     if not len(steps):
         return
-    for sign in (_ran_away, _thrown, _hovers, _lost):
-        if found := sign(run, state, steps, blind):
-            yield found
-            return
+    found = [sign(run, state, steps, blind) for sign in (_ran_away, _thrown, _hovers, _lost)]
+    yield from sorted((one for one in found if one), key=lambda one: one.severity.rank, reverse=True)[:1]
 
 
 def _ran_away(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
@@ -107,27 +105,31 @@ def _thrown(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | 
         f"At a learning rate of {steps.lr.max():g} the loss rose at step {step} by {rise:.3g} times what a blind guess loses, and"
         f" the training has not come back from it: {_share(state.learned)} of a blind guess's error is gone."
     )
-    uphill = steps.gain < 0
-    return _too_high(run, state.severity, message, rise, float(need), step, log_ratio(cost, need), uphill)
+    after = steps.steps >= step
+    return _too_high(run, state.severity, message, rise, need, step, log_ratio(cost, need), after[after])
 
 
 def _hovers(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
-    """Steps carry past the valley's floor, so that the loss stays above it."""
+    """Steps carry past the valley's floor, though much is left down to it.
+
+    With r = gain / predicted = 1 - a/2 the floor lies predicted / (2 a) = predicted / (4 (1 - r)) below.
+    """
     late = steps.at_full_rate.recent
-    known = late.where(np.isfinite(late.ratio))
-    if len(known) < limit.EARLY_SAMPLES or state.now < limit.LOSS_LEFT or (not is_over(run) and _falls(run)):
+    late = late.where(np.isfinite(late.ratio))
+    if len(late) < limit.EARLY_SAMPLES or (not is_over(run) and _falls(run)):
         return None
-    ratio = float(np.median(known.ratio))
-    if ratio > limit.OVERSHOOT:
+    ratio = float(np.median(late.ratio))
+    depth = float(np.median(late.predicted / (4 * np.maximum(1 - late.ratio, 1e-6)))) / blind
+    if ratio > limit.OVERSHOOT or depth < limit.FLOOR_DEPTH:
         return None
     message = (
         f"At a learning rate of {steps.lr.max():g} steps carry past the valley's floor: they gain {_share(ratio)} of what their"
-        f" gradient promises, where a step to the floor gains 50 %; {_share(state.now)} of a blind guess's loss is left."
+        f" gradient promises, where a step to the floor gains 50 %, and the floor lies {_share(depth)} of a blind guess's loss lower."
     )
-    low = known.ratio <= limit.OVERSHOOT
-    distance = (limit.OVERSHOOT - ratio) / limit.OVERSHOOT
-    severity = Severity.WARNING if state.learned > limit.NOTHING_LEARNED else Severity.SEVERE
-    return _too_high(run, severity, message, ratio, float(limit.OVERSHOOT), since(known.steps, low), distance, low)
+    low = late.ratio <= limit.OVERSHOOT
+    gets_on = won_lately(skill(run, "training")) >= limit.RISING_FAST
+    severity = Severity.NOTE if gets_on else state.severity
+    return _too_high(run, severity, message, ratio, limit.OVERSHOOT, since(late.steps, low), 1 - ratio / limit.OVERSHOOT, low)
 
 
 def _lost(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
@@ -140,8 +142,8 @@ def _lost(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | No
         f"At a learning rate of {steps.lr.max():g} what was learned is lost again: the loss had come down to {_share(state.best)} of a"
         f" blind guess's and is at {_share(state.now)} now; the largest rise was at step {step}."
     )
-    low = steps.recent.ratio < 1 / 2
-    return _too_high(run, state.severity, message, lost, float(limit.LOST), step, log_ratio(lost, limit.LOST), low)
+    after = steps.steps >= step
+    return _too_high(run, state.severity, message, lost, limit.LOST, step, log_ratio(lost, limit.LOST), after[after])
 
 
 def _too_high(
@@ -211,7 +213,7 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
     if ratio < limit.SHORT or (moved and rising < limit.STILL_RISING):
         return
     update = float(np.median(known.update_ratio))
-    severity = state.severity if not moved or update <= limit.SMALL_UPDATE else Severity.NOTE
+    severity = state.severity if state.learned <= limit.LITTLE_LEARNED else Severity.NOTE
     short = known.ratio >= limit.SHORT
     room = "ten" if ratio > 1 - (1 - limit.SHORT) / 10 else f"{1 / (2 * (1 - ratio)):.0f}"
     message = (
@@ -224,7 +226,7 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
         severity=severity,
         since_step=int(known.steps[0]),
         measured=ratio,
-        reference=float(limit.SHORT),
+        reference=limit.SHORT,
         confidence=confidence(log_ratio(1 - limit.SHORT, 1 - ratio), short.sum(), len(short)),
         message=message,
         evidence={"path": path, "update_ratio": update, "learned": state.learned, "skill_won_lately": rising},

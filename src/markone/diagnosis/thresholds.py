@@ -26,6 +26,7 @@ LEAST_VALIDATION = Threshold(30, "samples: below, the 95 % interval of an accura
 RECENT = Threshold(0.5, "share of the sampled steps: the later half")
 RECENT_LOSSES = Threshold(0.1, "share of the steps whose median loss is the loss at present")
 EARLY_SAMPLES = Threshold(5, "sampled steps that show the state the net began in; vitals are dense at first")
+MOSTLY = Threshold(0.9, "share of the samples from a step on that agree, so that it holds since that step")
 FULL_RATE = Threshold(0.5, "of the largest learning rate so far: steps at less say little of that rate")
 
 # How much was learned: 1 - loss / blind guess, or (accuracy - blind) / (1 - blind), whichever is more.
@@ -51,7 +52,9 @@ SATURATED_AT_FIRST = Threshold(0.9, "of a layer's outputs at the first steps: it
 THROWN = Threshold(1.5, "rise of the loss in blind guesses x share not learned; calibration: healthy at most 1.46")
 THROWN_WELL = Threshold(5, "as above where over a third was learned; calibration: noisy regressions reach 3.8")
 OVERSHOOT = Threshold(0.35, "gain / predicted, a = 1.3; calibration: healthy medians with loss left are 0.39 to 1")
-LOSS_LEFT = Threshold(0.1, "of the blind guess's loss: below, steps at the edge of stability (Cohen et al. 2021) are usual")
+FLOOR_DEPTH = Threshold(0.1, "of the blind guess's loss, from the batch down to the floor along its step; below, steps at the "
+                        "edge of stability (Cohen et al. 2021) are usual; calibration: healthy at most 0.08")
+RISING_FAST = Threshold(0.1, "skill won in the later half: it gets on; calibration: 20 layers with batch norm at their best rate")
 LOST = Threshold(0.25, "of the blind guess's loss: won, and lost again; calibration")
 UPHILL = Threshold(0.5, "share of the sampled steps that raised their own batch's loss: more often than not")
 NOISE = Threshold(5, "standard deviations of the batch losses' median: a rise below may be chance")

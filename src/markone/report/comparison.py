@@ -67,10 +67,10 @@ def compare_runs(a: Run, b: Run) -> Comparison:
     verdict = _verdict(ours, difference)
     if verdict == "no-difference":
         preferred, why = simpler(a, b)
-        return Comparison(recipe, scores, difference, verdict, preferred, f"They do not surely differ; {why}")
-    return Comparison(
-        recipe, scores, difference, verdict, verdict[0], f"{verdict[0]} is surely better by {ours.label}."
-    )
+        return Comparison(recipe, scores, difference, verdict, preferred, f"they do not surely differ; {why}")
+    better = {"a-better": a, "b-better": b}[verdict]
+    why = f"surely better in {ours.label}: {verdict[0]}, {better.id}."
+    return Comparison(recipe, scores, difference, verdict, verdict[0], why)
 
 
 def newcombe(right_a: int, samples_a: int, right_b: int, samples_b: int) -> Difference:

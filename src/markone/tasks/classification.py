@@ -39,7 +39,9 @@ class Classification(TaskSpec):
         return loss.outputs(len(code.classes or ()))
 
     def metrics(self, scores: "torch.Tensor", targets: "torch.Tensor", code: TargetCode) -> dict[str, float]:
-        return {"accuracy": float((self.decide(scores) == targets).float().mean())}
+        from markone.metrics import accuracy
+
+        return {"accuracy": accuracy(scores, targets)}
 
     def intervals(
         self, scores: "torch.Tensor", targets: "torch.Tensor", code: TargetCode, *, seed: int
@@ -62,4 +64,6 @@ class Classification(TaskSpec):
     @staticmethod
     def decide(scores: "torch.Tensor") -> "torch.Tensor":
         """Scores (n, outputs) -> class (n,): the largest score, or the sign of a single one."""
-        return (scores[:, 0] > 0).long() if scores.shape[1] == 1 else scores.argmax(1)
+        from markone.metrics import predicted
+
+        return predicted(scores)

@@ -29,11 +29,11 @@ class Regression(TaskSpec):
                 "task-mismatch", f"{dataset.name} has classes as targets, not numbers; set task.kind=classification."
             )
         part = np.asarray(dataset.targets[training], dtype=np.float64)
-        std = part.std(0)
+        varies = part.max(0) > part.min(0)  # the deviation of a constant is rounding, not always 0
         return TargetCode(
             names=dataset.target_names,
-            mean=tuple(map(float, part.mean(0))),
-            std=tuple(float(s) if s > 0 else 1.0 for s in std),
+            mean=tuple(part.mean(0).tolist()),
+            std=tuple(np.where(varies, part.std(0), 1.0).tolist()),
         )
 
     def targets(self, dataset: Dataset, code: TargetCode) -> "torch.Tensor":

@@ -1,5 +1,6 @@
 """The contract of a Task: targets into tensors, scores into metrics and predictions."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -90,11 +91,13 @@ class TaskSpec(Spec):
         """One plain dictionary a sample, as ``markone predict`` prints it."""
 
     def better(self, new: dict[str, float], old: dict[str, float] | None) -> bool:
-        """Whether ``new`` is better by the main metric, ties decided by the loss."""
-        if old is None:
-            return True
+        """Whether ``new`` is better by the main metric, ties decided by the loss; NaN is worse than any number."""
+        return old is None or self._rank(new) > self._rank(old)
+
+    def _rank(self, metrics: dict[str, float]) -> tuple[float, ...]:
         sign = 1 if self.higher_is_better else -1
-        return (sign * new[self.metric], -new["loss"]) > (sign * old[self.metric], -old["loss"])
+        rank = (sign * metrics[self.metric], -metrics["loss"])
+        return tuple(-math.inf if math.isnan(value) else value for value in rank)
 
     def less(self, value: float, amount: float) -> float:
         """A value of the main metric made worse by ``amount``."""

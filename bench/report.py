@@ -1,0 +1,64 @@
+"""Writes docs/benchmarks.md from the JSON files that the other scripts left in docs/benchmarks/.
+
+python bench/overhead.py --json docs/benchmarks/overhead.json
+python bench/ingest.py --json docs/benchmarks/ingest.json
+python bench/accuracy.py --json docs/benchmarks/accuracy.json
+python bench/duplicates.py --json docs/benchmarks/duplicates.json
+python bench/install.py --json docs/benchmarks/install.json
+python bench/report.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "benchmarks"
+
+INTRODUCTION = """# Benchmarks
+
+Written by `bench/report.py` from what the scripts in `bench/` measured; each script's first lines say what exactly is compared. Times of
+shared machines scatter, so speed is a ratio of two sides that take turns in one process.
+"""
+
+TITLES = {
+    "overhead": "Cost of a step, everything recorded, against a hand-written loop",
+    "ingest": "Reading a folder of JPEGs, against a DataLoader with two workers",
+    "duplicates": "Duplicates in Fashion-MNIST",
+    "accuracy": "Accuracy of the recipe that is chosen from the data",
+    "install": "From an empty environment to the first finished run",
+}
+
+
+def cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items())
+    return " to ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def table(cases: dict[str, dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(column for row in cases.values() for column in row))
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {name} | {' | '.join(cell(row.get(column, '')) for column in columns)} |" for name, row in cases.items()
+    ]
+    return "\n".join(lines)
+
+
+def section(path: Path) -> str:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    where = found["environment"]
+    machine = (
+        f"{where['device_name']}, {where['cores']} cores, {where['threads']} threads, Python {where['python']}, "
+        f"torch {where['packages']['torch']}, commit {where['commit']}"
+    )
+    return f"## {TITLES[path.stem]}\n\n{table(found['cases'])}\n\n`bench/{path.stem}.py` on {machine}.\n"
+
+
+def main() -> None:
+    paths = [path for name in TITLES if (path := RESULTS / f"{name}.json").exists()]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join([INTRODUCTION, *map(section, paths)]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
