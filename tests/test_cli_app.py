@@ -51,8 +51,6 @@ def test_help_costs_less_than_0_3_seconds_of_processor_time() -> None:
 @pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda path: path.stem)
 def test_verbs_import_inside_their_functions(path: Path) -> None:
     """Above the functions of a verb there are only typer, the standard library, and cli's own light modules."""
-    if path.stem == "view":  # imported by train alone, inside its function
-        return
     light = {"markone.errors", "markone.version"}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

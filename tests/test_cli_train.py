@@ -17,8 +17,8 @@ import pytest
 
 from markone.cli import main
 from markone.cli.rounds import Rounds
-from markone.cli.view import Lines, Pace, Screen, Trace
 from markone.recipe import Recipe
+from markone.report.live import Lines, Pace, Screen, Trace
 from markone.training.run import Run
 
 TINY = ["train", "moons", "--set", "net.width=8", "--set", "batch_size=64"]
@@ -207,7 +207,7 @@ class TestTerminal:
         seen = read_terminal(process, master)
         os.close(master)
         assert process.wait(timeout=30) == 0
-        frames = re.findall(r"epoch (\d+)/1000000", seen)
+        frames = re.findall(r"epoch \d+/1000000[^\n]*", seen)
         assert len(set(frames)) >= 3, "the view moves"
         assert len(frames) <= 3 * 8 + 3, "at most eight frames a second"
         assert "━" in seen
@@ -245,7 +245,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("markone.cli.view.time", clock)
+    monkeypatch.setattr("markone.report.live.time", clock)
     monkeypatch.setattr("markone.cli.rounds.time", clock)
     return clock
 
@@ -262,7 +262,7 @@ class TestCost:
             return []
 
         monkeypatch.setattr("markone.diagnosis.diagnose.diagnose", diagnose)
-        training: Any = type("Training", (), {"run": None, "recorder": _Recorder()})()
+        training: Any = type("Training", (), {"run": None, "recorder": _Recorder(), "status": None})()
         rounds = Rounds(training)
         for _ in range(10_000):
             clock.now += 0.2

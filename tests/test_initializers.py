@@ -72,13 +72,13 @@ def test_every_member_has_its_variance_tested() -> None:
 
 @pytest.mark.parametrize("spec", [LecunUniform(), GlorotUniform(), HeUniform()], ids=lambda spec: spec.kind)
 def test_uniform_reaches_its_edges_and_no_further(spec: InitializationSpec) -> None:
-    weight = drawn(spec, two_layers())[0].weight.detach()  # type: ignore[index]
+    weight = drawn(spec, two_layers())[0].weight.detach()
     edge = math.sqrt(3 * VARIANCES[spec](300, 400, 1.0))
     assert 0.999 * edge < float(weight.abs().max()) <= edge * (1 + 1e-6)
 
 
 def test_truncated_normal_stays_within_two_deviations() -> None:
-    weight = drawn(TruncatedNormal(std=0.3), two_layers())[0].weight.detach()  # type: ignore[index]
+    weight = drawn(TruncatedNormal(std=0.3), two_layers())[0].weight.detach()
     assert 0.59 < float(weight.abs().max()) <= 0.6 + 1e-6
 
 

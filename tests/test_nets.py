@@ -24,11 +24,11 @@ NORMALIZATIONS = ("none", "batch", "layer", "group")
 
 VARIANTS: list[tuple[NetSpec, tuple[int, ...]]] = [
     *((Perceptron(), shape) for shape in (TABLE, DIGIT, STRIP)),
-    *((MLP(width=32, normalization=kind), TABLE) for kind in NORMALIZATIONS),  # type: ignore[arg-type]
+    *((MLP(width=32, normalization=kind), TABLE) for kind in NORMALIZATIONS),
     (MLP(depth=0), DIGIT),
     (MLP(width=16, depth=3, dropout=0.5), PHOTO),
     (MLP(width=16, activation="threshold"), TABLE),
-    *((ConvNet(width=16, normalization=kind), DIGIT) for kind in NORMALIZATIONS),  # type: ignore[arg-type]
+    *((ConvNet(width=16, normalization=kind), DIGIT) for kind in NORMALIZATIONS),
     (ConvNet(width=8, dropout=0.5), PHOTO),
     (ConvNet(width=8, depth=0), STRIP),
     (ConvNet(width=8, convs_per_stage=1, activation="gelu"), STRIP),
@@ -37,7 +37,7 @@ VARIANTS: list[tuple[NetSpec, tuple[int, ...]]] = [
 
 
 def name_of(value: object) -> str:
-    return f"{value.kind}-{value.digest[:4]}" if isinstance(value, NetSpec) else "x".join(map(str, value))  # type: ignore[call-overload]
+    return f"{value.kind}-{value.digest[:4]}" if isinstance(value, NetSpec) else "x".join(map(str, value))
 
 
 each = pytest.mark.parametrize(("spec", "shape"), VARIANTS, ids=name_of)
@@ -220,7 +220,7 @@ def test_edit_of_depth_works_for_both() -> None:
         net: Net = ConvNet()
 
     for kind in ("mlp", "convnet"):
-        assert Holder().edit("net", kind).edit("net.depth", 3).net.depth == 3  # type: ignore[union-attr]
+        assert Holder().edit("net", kind).edit("net.depth", 3).net.depth == 3
 
 
 def test_groups_leave_something_to_normalize() -> None:

@@ -61,7 +61,7 @@ class MuonWithAdamW(Optimizer):
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 self._muon.state[flat]["momentum_buffer"] = _flatten(parameter, state["momentum_buffer"])
-        self._muon.step()  # type: ignore[no-untyped-call]
+        self._muon.step()
 
 
 def _options(group: dict[str, Any]) -> dict[str, Any]:

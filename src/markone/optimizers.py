@@ -23,6 +23,7 @@ DECAY = "decoupled weight decay of the weights (parameters of two or more dimens
 class OptimizerSpec(Spec):
     """A rule that turns gradients into steps."""
 
+    kind: str
     lr: float
 
     @abstractmethod

@@ -41,6 +41,7 @@ class Spec(BaseModel):
         extra="forbid",
         allow_inf_nan=False,
         validate_default=True,
+        str_max_length=4096,  # Linux's longest path; a bounded text is also checked to be valid Unicode
         defer_build=True,  # a third of the import time of all specs: most kinds are never used by one recipe
     )
 
@@ -284,13 +285,13 @@ def _unknown(owner: type[Spec], place: str, name: str) -> SpecError:
 
 
 def _places(owner: type[Spec], name: str) -> list[str]:
-    """Where in the parts of a spec there is a field of this name."""
+    """Where in the parts of a spec there is a field of this name, the shallow places first."""
     found = list[str]()
     for field, form in _forms(owner).items():
         for member in form.members:
             inner = [name] if name != "kind" and name in member.model_fields else _places(member, name)
             found += [_join(field, place) for place in inner]
-    return list(dict.fromkeys(found))
+    return sorted(dict.fromkeys(found), key=lambda place: place.count("."))
 
 
 def _no_kind(place: str, form: _Form, given: Any) -> SpecError:
@@ -361,7 +362,9 @@ def _reason(problem: ErrorDetails, owner: type[Spec]) -> str:
         return problem["msg"].removeprefix("Value error, ").rstrip(".")
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"it should be a table of {', '.join(owner.model_fields)}"
-    return f"it should be {_TYPES.get(problem['type']) or problem['msg'].removeprefix('Input should be ')}"
+    if problem["type"] in _TYPES:
+        return f"it should be {_TYPES[problem['type']]}"
+    return f"it should {problem['msg'].split(' should ', 1)[-1]}"
 
 
 def _short(value: object) -> str:

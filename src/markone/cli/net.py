@@ -37,7 +37,7 @@ def net(
     if format == Format.JSON:
         print_json(document)
     else:
-        from markone.report.text import net_text
+        from markone.report.answers import net_text
 
         open_console().print(net_text(document))
 

@@ -148,7 +148,7 @@ def _read_inputs(path: Path) -> "NDArray[np.uint8] | NDArray[np.float32]":
 def _write(rows: list[Row], form: PredictionFormat, out: Path | None) -> None:
     if form == PredictionFormat.TEXT:
         from markone.cli.output import open_console
-        from markone.report.text import predictions_text
+        from markone.report.answers import predictions_text
 
         open_console().print(predictions_text(rows))
     elif out is None:

@@ -20,9 +20,9 @@ class Rounds:
         self._due = time.monotonic() + FIRST
 
     def after_epoch(self, step: "Step") -> "list[Finding] | None":
-        """The findings as of this step, recorded; None where no diagnosis is due."""
+        """The findings as of this step, recorded; None where no diagnosis is due, or the last one comes next."""
         began = time.monotonic()
-        if began < self._due:
+        if began < self._due or self._training.status is not None:
             return None
         from markone.diagnosis.diagnose import diagnose
 

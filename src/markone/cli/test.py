@@ -16,6 +16,6 @@ def estimate(run: RunArgument, *, format: FormatOption = Format.TEXT) -> None:
     if format == Format.JSON:
         print_json(document)
     else:
-        from markone.report.text import test_text
+        from markone.report.answers import test_text
 
         open_console().print(test_text(document))

@@ -116,13 +116,15 @@ def _resume(run: str, refused: list[str], *, quiet: bool) -> "Training":
 
 def _follow(training: "Training", *, quiet: bool, format: Format) -> None:
     """Trains to the end while showing it, then judges, and ends with the exit code."""
+    from markone.cli.output import open_console
     from markone.cli.rounds import Rounds, conclude
-    from markone.cli.view import open_view
+    from markone.report.live import open_view
     from markone.training.loop import interrupts_stop
 
     with interrupts_stop(training):
         rounds = Rounds(training)
-        with open_view(training, quiet=quiet, stderr=format == Format.JSON) as view:
+        console = None if quiet else open_console(stderr=format == Format.JSON)
+        with open_view(training, console) as view:
             for step in training.steps():
                 view.step(step)
                 if step.metrics is not None and (found := rounds.after_epoch(step)) is not None:

@@ -186,7 +186,7 @@ def _resize(image: "Image.Image", size: Size, fit: Fit) -> "Image.Image":
     box = (0.0, 0.0, float(width), float(height))
     if fit == "crop":
         ratio = max(size[0] / width, size[1] / height)
-        left, top = (width - size[0] / ratio) / 2, (height - size[1] / ratio) / 2
+        left, top = max((width - size[0] / ratio) / 2, 0), max((height - size[1] / ratio) / 2, 0)  # -1e-15 is refused
         box = (left, top, width - left, height - top)
     return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=GAP)
 

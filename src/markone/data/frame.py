@@ -1,38 +1,42 @@
-"""Frame: a CSV, TSV or Parquet file as columns that are either numbers or words, missing values known as such."""
+"""Frame: a CSV, TSV or Parquet file as columns of numbers or words, with what means missing as null."""
 
 import csv
 import gzip
 import io
-import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from markone.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-MISSING = ("", "na", "n/a", "?", "nan", "null", "none", "-", "#n/a")
-SEPARATORS = ",;\t|"
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
-MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}  # how Excel and others begin a file
+MISSING = ("", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None", "-")
+SNIFFED = 1 << 16  # bytes that tell a text file from others
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # how Excel and others begin
 
 
-def read_frame(path: Path) -> "pl.DataFrame":
-    """Every column as Float64 or String, null where a value is missing. Raises DataError."""
-    import polars as pl
+def read_frame(path: Path) -> "tuple[pl.DataFrame, NDArray[np.int64]]":
+    """The table, and the line of the file that each row stands on, the header being line 1. Raises DataError.
 
+    Words are stripped; columns of words that are all numbers are numbers. A text file whose first line holds a number has
+    no header: its columns are called "column 1", "column 2", ...
+    """
     data = _read_bytes(path)
-    raw = _parquet(path, data) if data.startswith(PARQUET) else _csv(path, data)
-    if not raw.height:
-        raise DataError("table-no-rows", f"{path} has column names but no rows: it needs at least a few samples.")
-    return pl.DataFrame({name: _numbers_or_words(raw[name], name, path) for name in raw.columns})
+    is_parquet = data.startswith(PARQUET) or path.suffix.lower() in (".parquet", ".pq")
+    frame, first = (_read_parquet(path, data), 2) if is_parquet else _read_text(path, _as_utf8(path, data))
+    if frame.height == 0:
+        raise DataError("table-no-rows", f"{path} has a header and no rows; give it at least one row.")
+    lines = np.arange(frame.height, dtype=np.int64) + first
+    filled = ~frame.select(_blank()).to_series()
+    frame = frame.filter(filled)
+    return frame.select(_typed(path, frame[name]) for name in frame.columns), lines[filled.to_numpy()]
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -40,126 +44,102 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
         data = gzip.decompress(data) if data.startswith(GZIP) else data
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError("table-unreadable", f"cannot read {path}: {error}.") from None
-    for mark, encoding in MARKS.items():
-        if data.startswith(mark):
-            data = data.decode(encoding, "replace").encode()
-    if b"\r" in data and b"\n" not in data:
-        data = data.replace(b"\r", b"\n")  # as old Macs ended lines
+        _unreadable(path, "table", str(error))
     if not data.strip():
-        raise DataError("table-empty", f"{path} is empty: a table has a line of column names and a line per sample.")
-    if b"\0" in data[:65536] and not data.startswith(PARQUET):
-        raise DataError("table-binary", f"{path} is no text, so it is no CSV file: give CSV, TSV or Parquet.")
+        raise DataError("table-empty", f"{path} is empty; give a table with a header and rows.")
     return data
 
 
-def _parquet(path: Path, data: bytes) -> "pl.DataFrame":
+def _as_utf8(path: Path, data: bytes) -> bytes:
+    for mark, encoding in MARKS.items():
+        if data.startswith(mark):
+            data = data.decode(encoding, "replace").encode()
+    if b"\0" in data[:SNIFFED]:
+        raise DataError("table-binary", f"{path} is no text: it has zero bytes; give a CSV, TSV or Parquet file.")
+    data = data.lstrip(b"\r\n")
+    return data.replace(b"\r", b"\n") if b"\n" not in data else data  # old Macs ended lines so
+
+
+def _read_parquet(path: Path, data: bytes) -> "pl.DataFrame":
     import polars as pl
 
     try:
         return pl.read_parquet(io.BytesIO(data))
-    except Exception as error:  # polars raises several types for a damaged file, one of them a panic
-        raise DataError("table-damaged", f"{path} cannot be read as Parquet: {_first_line(error)}.") from None
+    except Exception as error:  # polars raises several types for a damaged file
+        _unreadable(path, "Parquet", str(error))
 
 
-def _csv(path: Path, data: bytes) -> "pl.DataFrame":
+def _read_text(path: Path, data: bytes) -> "tuple[pl.DataFrame, int]":
+    """The table as words, and the line of its first row."""
     import polars as pl
 
-    separator = _separator(data)
-    header = _header(path, data, separator)
+    header = data[:SNIFFED].decode("utf-8", "replace").splitlines()[0]
+    separator = max(",;\t|", key=header.count)
+    _, first = next(_rows(data, separator))
+    names = [name.strip() for name in first]
+    named = not any(map(_is_number, names))
+    if named and (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+        raise DataError("table-same-names", f"{path} has more than one column {twice!r}; rename them.")
+    if not named or "" in names:
+        names = [name if named and name else f"column {place}" for place, name in enumerate(names, start=1)]
     try:
         frame = pl.read_csv(
-            io.BytesIO(data), separator=separator, infer_schema_length=0, encoding="utf8-lossy", new_columns=header
+            io.BytesIO(data),
+            separator=separator,
+            infer_schema_length=0,  # all as words
+            encoding="utf8-lossy",
+            has_header=named,
+            new_columns=names,
         )
     except pl.exceptions.PolarsError as error:
-        _refuse_ragged(path, data, separator, len(header))
-        raise DataError("table-damaged", f"{path} cannot be read as CSV: {_first_line(error)}.") from None
-    if frame[:, -1].null_count():  # a line that is too short shows here first
-        _refuse_ragged(path, data, separator, len(header))
-    _refuse_no_header(path, frame)
-    return frame.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
-
-
-def _separator(data: bytes) -> str:
-    """The separator that splits the first lines into the same number of fields, the largest number."""
-    lines = data[: 1 << 16].decode("utf-8", "replace").splitlines()[:20]
-    lines = lines[:-1] if len(data) > 1 << 16 else lines
-    best = (1, ",")
-    for separator in SEPARATORS:
-        widths = {len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if row}
-        if len(widths) == 1:
-            best = max(best, (widths.pop(), separator), key=lambda found: found[0])
-    if best[0] > 1:
-        return best[1]
-    return max(SEPARATORS, key=lines[0].count) if lines else ","
-
-
-def _header(path: Path, data: bytes, separator: str) -> list[str]:
-    rows = csv.reader(_lines(data), delimiter=separator, skipinitialspace=True)
-    names = [name.strip() for name in next(rows)]
-    names = [name or f"column {place + 1}" for place, name in enumerate(names)]
-    twice = sorted({name for name in names if names.count(name) > 1 and not _is_number(name)})
-    if twice:
-        raise DataError("table-same-name", f"{path} has several columns named {twice[0]}: give each its own name.")
-    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names)]
+        _refuse_ragged(path, data, separator, len(names))
+        _unreadable(path, "table", str(error))
+    if frame[:, -1].null_count():  # where a row that is too short shows
+        _refuse_ragged(path, data, separator, len(names))
+    return frame, 1 + named
 
 
 def _refuse_ragged(path: Path, data: bytes, separator: str, width: int) -> None:
-    rows = csv.reader(_lines(data), delimiter=separator, skipinitialspace=True)
-    for row in rows:
+    for line, row in _rows(data, separator):
         if row and len(row) != width:
-            raise DataError(
-                "table-ragged",
-                f"line {rows.line_num} of {path} has {len(row)} fields, but the line of names has {width}: repair that line.",
-            )
+            _unreadable(path, "table", f"line {line} has {len(row)} fields, but the first line has {width}")
 
 
-def _refuse_no_header(path: Path, frame: "pl.DataFrame") -> None:
-    """Names that are numbers are a first sample, unless words stand over numbers elsewhere."""
-    numbers = [name for name in frame.columns if _is_number(name.split(" (")[0])]
-    if not numbers:
-        return
-    words = [name for name in frame.columns if name not in numbers]
-    if any(_as_numbers(_words(frame[name])) is not None for name in words):
-        return
-    raise DataError(
-        "table-no-header",
-        f"the first line of {path} holds values ({numbers[0]}), not column names: put a line of names above it.",
-    )
+def _rows(data: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row as words, and the line that it ends on."""
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="replace", newline="")
+    rows = csv.reader(text, delimiter=separator, skipinitialspace=True)
+    for row in rows:
+        yield rows.line_num, row
 
 
-def _numbers_or_words(column: "pl.Series", name: str, path: Path) -> "pl.Series":
+def _unreadable(path: Path, kind: str, why: str) -> NoReturn:
+    reason = (why.strip().splitlines() or ["it is damaged"])[0].rstrip(".")
+    raise DataError("table-unreadable", f"{path} is not a readable {kind} file: {reason}.") from None
+
+
+def _blank() -> "pl.Expr":
     import polars as pl
 
-    kind = column.dtype
-    if kind.is_numeric() or kind.is_temporal():
-        return column.to_physical().cast(pl.Float64).fill_nan(None)
-    if kind not in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
-        raise DataError("table-type", f"the column {name} of {path} is of type {kind}: numbers or words are needed.")
-    words = _words(column.cast(pl.String))
-    numbers = _as_numbers(words)
-    return words if numbers is None else numbers
+    return pl.all_horizontal(pl.all().is_null())
 
 
-def _words(column: "pl.Series") -> "pl.Series":
-    """Without white space around; null where the word means that there is none."""
-    stripped = column.str.strip_chars()
-    return stripped.set(stripped.str.to_lowercase().is_in(list(MISSING)).fill_null(False), None)
-
-
-def _as_numbers(words: "pl.Series") -> "pl.Series | None":
-    """Float64 if every word is a number, with a decimal point or throughout with a decimal comma; else None."""
+def _typed(path: Path, series: "pl.Series") -> "pl.Series":
+    """Numbers, truth values and times as float64, null where missing; everything else as words."""
     import polars as pl
 
-    for text in (words, words.str.replace(",", ".", literal=True)):
+    kind = series.dtype
+    if kind == pl.Boolean or kind.is_temporal() or kind.is_numeric():
+        return series.to_physical().cast(pl.Float64).fill_nan(None)
+    if kind.is_nested() or kind in (pl.Binary, pl.Object):
+        raise DataError("table-type", f"column {series.name} of {path} holds {kind}; it must hold numbers or words.")
+    words = series.cast(pl.String, strict=False).str.strip_chars()
+    words = words.set(words.is_in(list(MISSING)).fill_null(False), None)
+    for text in (words, words.str.replace(",", ".", literal=True)):  # a decimal comma
         numbers = text.cast(pl.Float64, strict=False)
-        if numbers.null_count() == words.null_count():
+        if numbers.null_count() == words.null_count() < len(words):
             return numbers.fill_nan(None)
-    return None
-
-
-def _lines(data: bytes) -> Sequence[str] | io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="replace", newline="")
+    return words
 
 
 def _is_number(text: str) -> bool:
@@ -168,7 +148,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(itertools.chain(str(error).splitlines(), [type(error).__name__]))).rstrip(".")

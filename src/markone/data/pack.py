@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from markone.data.dataset import SetAside
 from markone.data.decode import HEAD, Fit, Unusable, decode, picture_size, quiet_pillow, sniff
 from markone.data.progress import Progress
-from markone.data.store import VERSION, Store, StoreWriter, find_store, remember
+from markone.data.store import VERSION, StoredPictures, StoreWriter, find_store, remember
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def _decode_all(root: Path, files: Sequence[File], size: int, fit: Fit, progress
             )
         )
         if not len(kept):
-            return _packed(Store(key, np.empty((0, size, size, 3), np.uint8), index))
+            return _packed(StoredPictures(key, np.empty((0, size, size, 3), np.uint8), index))
         grey = all(outcomes[i].grey for i in index["kept"])
         return _packed(writer.finish(key[:32], keep=kept, grey=grey, index=index))
     finally:
@@ -183,7 +183,7 @@ def _decode_into(row: NDArray[np.uint8], path: Path, size: int, fit: Fit) -> _Ou
     return _Outcome(sha256, grey=decoded.grey, oddities=decoded.oddities)
 
 
-def _packed(store: Store) -> Packed:
+def _packed(store: StoredPictures) -> Packed:
     return Packed(
         pixels=store.pixels,
         kept=np.array(store.index["kept"], dtype=np.int64),

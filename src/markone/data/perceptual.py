@@ -23,7 +23,8 @@ LEAST_DETAIL = 0.5  # grey levels (root mean square) of detail under which it is
 CHUNK = 2048  # pictures at once
 PAIRS = 1 << 21  # pairs at once
 SAMPLE = 4096  # pictures whose pairs show how alike pictures are by chance
-AXES = 32  # principal axes of the layout that the hash and the first filters look at
+AXES = 32  # principal axes of the layout that the hash looks at
+COARSE = 8  # of these, a first look at a pair
 WORK = 2e10  # multiplications that comparing all pairs of the sample may take: about half a second on two cores
 FEW = 32  # pictures under which there are too few pairs for a line through them
 FLIPS = 5  # bits of the hash, those nearest to their threshold, that are tried both ways
@@ -71,10 +72,11 @@ def chance_similarity(pictures: Pictures, layout: Floats) -> float | None:
     rows = np.sort(numpy_generator(0, "chance-similarity").choice(n, size, replace=False))
     seen = np.concatenate([details(pictures[rows[i : i + CHUNK]]) for i in range(0, size, CHUNK)])
     both = np.concatenate([layout[rows], seen], axis=1)
-    distance = np.sqrt(np.maximum(2 - (both @ both.T)[np.triu_indices(size, 1)], 1e-8))
+    alike = both @ both.T / 2
+    np.fill_diagonal(alike, -1)
     near = max(size * size // (8 * n), 4)
-    closest = np.partition(distance, (near - 1, 4 * near - 1))
-    r_near, r_far = float(closest[near - 1]), float(closest[4 * near - 1])
+    ranks = alike.size - 2 * np.array([near, 4 * near])  # each pair is in the matrix twice
+    r_near, r_far = np.sqrt(np.maximum(2 - 2 * np.partition(alike, ranks, axis=None)[ranks].astype(float), 1e-8))
     dimension = np.log(4) / max(np.log(r_far / r_near), 1e-6)
     return float(1 - (r_near * (n / 8) ** (-1 / dimension)) ** 2 / 2)
 
@@ -90,24 +92,22 @@ def alike_pairs(layout: Floats, least: float) -> Ints:
     n = len(layout)
     if n < 2:
         return np.empty((0, 2), dtype=np.int64)
-    axes = _principal_axes(layout)
-    place = np.ascontiguousarray(layout @ axes)
-    rest = np.sqrt(np.maximum((layout**2).sum(axis=1) - (place**2).sum(axis=1), 0))
+    place = layout @ _principal_axes(layout)
+    # What is left out of a product of unit vectors is at most the product of the lengths that are left out.
+    bounds = [_with_rest(layout, place[:, :width]) for width in (COARSE, place.shape[1])]
     found = []
-    for i, j in _meetings(place, bits=min(int(np.ceil(np.log2(n))) + MORE_BITS, axes.shape[1])):
-        for width in (8, place.shape[1]):  # what is left out can add no more than the product of the rests
-            first, second = place[i, :width], place[j, :width]
-            bound = np.einsum("ij,ij->i", first, second)
-            bound += rest[i] * rest[j] if width == place.shape[1] else _rest_of(first) * _rest_of(second)
-            i, j = i[bound >= least], j[bound >= least]
-        exact = np.einsum("ij,ij->i", layout[i], layout[j]) >= least
-        found.append(np.stack([np.minimum(i, j)[exact], np.maximum(i, j)[exact]], axis=1))
+    for i, j in _meetings(place, bits=min(int(np.ceil(np.log2(n))) + MORE_BITS, place.shape[1])):
+        for seen in (*bounds, layout):
+            close = np.einsum("ij,ij->i", seen[i], seen[j]) >= least
+            i, j = i[close], j[close]
+        found.append(np.stack([np.minimum(i, j), np.maximum(i, j)], axis=1))
     return np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), dtype=np.int64)
 
 
-def _rest_of(part: Floats) -> Floats:
-    rest: Floats = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", part, part), 0))
-    return rest
+def _with_rest(layout: Floats, place: Floats) -> Floats:
+    """The places and, in a last column, the length of what of the layout they leave out."""
+    left = np.einsum("ij,ij->i", layout, layout) - np.einsum("ij,ij->i", place, place)
+    return np.concatenate([place, np.sqrt(np.maximum(left, 0))[:, np.newaxis]], axis=1)
 
 
 def _principal_axes(layout: Floats) -> Floats:
@@ -125,12 +125,12 @@ def _meetings(place: Floats, *, bits: int) -> Iterator[tuple[Ints, Ints]]:
     flips = min(FLIPS, bits)
     weakest = weight[np.argpartition(np.abs(margin), flips - 1, axis=1)[:, :flips]]
     order = np.argsort(key, kind="stable")
-    keys = key[order]
+    keys, first, count = np.unique(key[order], return_index=True, return_counts=True)
     for pattern in range(1 << flips):
         chosen = np.array([pattern >> b & 1 for b in range(flips)])
         probe = key ^ (weakest @ chosen)
-        first, last = np.searchsorted(keys, probe, "left"), np.searchsorted(keys, probe, "right")
-        for i, slot in _expand(first, last - first):
+        bucket = np.minimum(np.searchsorted(keys, probe), len(keys) - 1)
+        for i, slot in _expand(first[bucket], np.where(keys[bucket] == probe, count[bucket], 0)):
             j = order[slot]
             keep = i < j if pattern == 0 else i != j
             yield i[keep], j[keep]

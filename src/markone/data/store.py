@@ -29,7 +29,7 @@ STALE_SECONDS = 24 * 3600  # after which what a killed process left aside is rem
 
 
 @dataclass(frozen=True, eq=False)
-class Store:
+class StoredPictures:
     """pixels: uint8 (n, height, width, channels), memory-mapped, read-only; index: what else was kept."""
 
     key: str
@@ -44,7 +44,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "markone"
 
 
-def find_store(fingerprint: str) -> Store | None:
+def find_store(fingerprint: str) -> StoredPictures | None:
     """The store packed from what has this fingerprint."""
     try:
         return open_store((cache_folder() / "fingerprints" / fingerprint).read_text())
@@ -61,7 +61,7 @@ def remember(fingerprint: str, key: str) -> None:
     aside.replace(folder / fingerprint)
 
 
-def open_store(key: str) -> Store | None:
+def open_store(key: str) -> StoredPictures | None:
     """The store, or None where there is none or it is damaged."""
     folder = cache_folder() / "stores" / key
     try:
@@ -71,7 +71,7 @@ def open_store(key: str) -> Store | None:
         pixels = np.memmap(folder / "pixels.raw", dtype=np.uint8, mode="r", shape=tuple(index["shape"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Store(key, pixels, index)
+    return StoredPictures(key, pixels, index)
 
 
 class StoreWriter:
@@ -99,7 +99,7 @@ class StoreWriter:
         """Remove what was written."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def finish(self, key: str, *, keep: NDArray[np.int64], grey: bool, index: dict[str, Any]) -> Store:
+    def finish(self, key: str, *, keep: NDArray[np.int64], grey: bool, index: dict[str, Any]) -> StoredPictures:
         """Keep these rows, in this order, which rises; with ``grey`` only the first channel. Gives the store, reopened."""
         shape = (len(keep), *self.rows.shape[1:3], 1 if grey else self.rows.shape[3])
         _compact(self.rows, keep, shape)

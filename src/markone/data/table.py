@@ -1,6 +1,6 @@
-"""Tables: columns of numbers and words as float32 columns that a net can take, and the same again for new rows."""
+"""Tables: CSV, TSV and Parquet files as numbers, missing-value indicators and one column per category."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,12 @@ from markone.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     import polars as pl
 
-TARGETS = ("target", "label", "class", "y")
-LEVELS = 20  # categories of a column that get a column of their own; the rest share one
+TARGET_NAMES = ("target", "label", "class", "y")
+MOST_LEVELS = 20  # categories that get a column of their own; rarer ones share "other"
+NAMES_FROM = 0.5  # share of distinct values from which a column of words names its rows instead of describing them
 OTHER = "other"
-UNIQUE = 0.5  # share of different words from which a column is names or numbers of things, which teach nothing
+
+Floats = NDArray[np.float32]
 
 
 def read_table(
@@ -30,194 +32,183 @@ def read_table(
     ignore: Sequence[str] = (),
     task: Task = "auto",
 ) -> Dataset:
-    """One sample per row; inputs float32 (n, columns), NaN where a number is missing.
-
-    A column of numbers stays one, and one of words becomes a column per word (the 20 commonest, then ``other``). Missing
-    values are marked in a column of their own. Constant columns, row numbers and columns of names are left out, which the
-    notes tell. Rows without target are set aside. Raises DataError.
-    """
-    frame = read_frame(path)
-    goal = _target_column(path, frame, target)
+    """One sample per row. Raises DataError where the file, the target or the group is not fit for training."""
+    frame, lines = read_frame(path)
+    target = _target(path, frame, target)
     for name in (*ignore, *([group] if group else [])):
         _require(path, frame, name)
-    absent = frame[goal].is_null().to_numpy()
-    if absent.all():
-        raise DataError("table-no-target", f"the target {goal} of {path} is missing in every row.")
-    rows = np.flatnonzero(~absent)
-    kept = frame[rows]
-    used = [name for name in frame.columns if name not in (goal, group, *ignore)]
-    columns, notes = _choose_columns(kept.select(used))
-    if not columns:
-        raise DataError(
-            "table-no-inputs", f"{path} leaves no column to learn from besides {goal}. {' '.join(notes)}".strip()
-        )
-    inputs = _encode(kept, columns)
-    values = kept[goal].to_numpy() if kept[goal].dtype.is_numeric() else np.array(kept[goal].to_list(), dtype=np.str_)
-    _refuse_names(path, goal, values)
-    targets, classes = encode_targets(values, name=f"{path}, column {goal},", task=task)
-    if task == "auto" and values.dtype.kind == "f":
-        notes += (f"The numbers in {goal} are taken for {'classes' if classes else 'amounts'}.",)
+    wanted = frame[target]
+    absent = wanted.is_null().to_numpy()
+    set_aside = tuple(SetAside(name, f"has no {target}") for name in _lines(lines[absent]))
+    frame, wanted = frame.filter(wanted.is_not_null()), wanted.drop_nulls()
+    if frame.height == 0:
+        raise DataError("table-no-rows", f"{path} has no row with a value of {target}; check the file.")
+    notes = _no_names(frame)
+    sources = [name for name in frame.columns if name not in {target, group, *ignore}]
+    pairs = [pair for name in sources for pair in _columns(frame[name], notes, alone=len(sources) == 1)]
+    if not pairs:
+        raise DataError("table-no-inputs", f"{path} has no column to learn from beside {target}.{_because(notes)}")
+    inputs = np.column_stack([values for _, values in pairs]).astype(np.float32)
+    values = _wanted(path, wanted)
+    targets, classes = encode_targets(values, name=target, task=task)
+    if task == "auto" and values.dtype.kind == "f" and len(np.unique(values)) > 2:
+        notes.append(f"the numbers in {target} are taken for {'classes' if classes else 'amounts'}")
     return Dataset(
         name=path.name.split(".")[0],
         inputs=inputs,
         targets=targets,
         classes=classes,
-        target_names=(goal,),
-        columns=columns,
-        groups=_groups(kept[group]) if group else None,
-        names=_row_names(rows),
-        set_aside=tuple(SetAside(f"row {row + 1}", f"has no {goal}") for row in np.flatnonzero(absent)),
-        notes=notes,
+        target_names=(target,),
+        columns=tuple(column for column, _ in pairs),
+        groups=None if group is None else _group_labels(frame[group]),
+        names=_lines(lines[~absent]),
+        set_aside=set_aside,
+        notes=tuple(notes),
         digest=content_digest(inputs, targets),
     )
 
 
-def encode(path: Path, columns: Sequence[Column]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The rows of a file as inputs (n, columns) for a net that was trained on these columns, and the rows' names.
+def encode(path: Path, columns: Sequence[Column]) -> tuple[Floats, tuple[str, ...]]:
+    """A new file in the columns of an earlier one, float32 (n, columns), and what its rows are called.
 
-    Raises DataError where a column is absent, or holds words where numbers were.
+    A category that was not there before counts as "other", or as none where there was no such column. Raises DataError for
+    a column that is absent or holds words where numbers were.
     """
-    frame = read_frame(path)
+    frame, lines = read_frame(path)
+    for source in dict.fromkeys(column.source for column in columns):
+        _require(path, frame, source)
+    known: dict[str, set[str]] = {}
     for column in columns:
-        _require(path, frame, column.source)
-        if (
-            column.role == "number"
-            and not frame[column.source].dtype.is_numeric()
-            and frame[column.source].drop_nulls().len()
-        ):
-            word = _first_word(frame[column.source])
-            raise DataError(
-                "table-words", f"the column {column.source} of {path} holds {word!r}, where the training had numbers."
-            )
-    return _encode(frame, columns), _row_names(np.arange(frame.height))
+        if column.role == "category":
+            known.setdefault(column.source, set()).add(str(column.category))
+    inputs = np.column_stack([_values(path, frame[c.source], c, known.get(c.source, set())) for c in columns])
+    return inputs.astype(np.float32), _lines(lines)
 
 
-def _target_column(path: Path, frame: "pl.DataFrame", target: str | None) -> str:
+def _values(path: Path, series: "pl.Series", column: Column, known: set[str]) -> Floats:
+    if column.role == "missing":
+        return series.is_null().to_numpy().astype(np.float32)
+    if column.role == "category":
+        return _is_category(series, str(column.category), known)
+    if not series.dtype.is_numeric() and series.null_count() < len(series):
+        raise DataError(
+            "table-not-numbers", f"column {column.source} of {path} holds words; it held numbers in training."
+        )
+    return _numbers(series)
+
+
+def _columns(series: "pl.Series", notes: list[str], *, alone: bool) -> Iterator[tuple[Column, Floats]]:
+    """The input columns that one column of the file gives; why it gives none goes into the notes."""
+    name, present = series.name, series.drop_nulls()
+    distinct = present.n_unique()
+    if distinct <= 1 and not (distinct == 1 and series.null_count()):
+        notes.append(f"{name} is constant and left out")
+        return
+    if series.null_count():
+        yield Column(name, "missing"), series.is_null().to_numpy().astype(np.float32)
+    if series.dtype.is_numeric():
+        if _counts_rows(series) and not alone:
+            notes.append(f"{name} numbers the rows and is left out")
+        elif distinct > 1:
+            yield Column(name, "number"), _numbers(series)
+    elif distinct > MOST_LEVELS and distinct > NAMES_FROM * len(present):
+        notes.append(f"{name} has {distinct:,} different words in {len(present):,} rows and is left out")
+    else:
+        yield from _categories(series, notes)
+
+
+def _categories(series: "pl.Series", notes: list[str]) -> Iterator[tuple[Column, Floats]]:
+    counts = series.drop_nulls().value_counts(sort=True)[series.name].to_list()
+    kept = sorted(counts[:MOST_LEVELS])
+    if len(counts) > MOST_LEVELS:
+        notes.append(f"{series.name} has {len(counts)} categories: the {MOST_LEVELS} commonest are kept")
+        kept = [level for level in kept if level != OTHER] + [OTHER]
+    for level in kept:
+        yield Column(series.name, "category", level), _is_category(series, level, set(kept))
+
+
+def _is_category(series: "pl.Series", level: str, known: set[str]) -> Floats:
+    import polars as pl
+
+    words = series.cast(pl.String)
+    found = (words == level).fill_null(False)
+    if level == OTHER:
+        found = found | (~words.is_in(sorted(known))).fill_null(False)
+    return found.to_numpy().astype(np.float32)
+
+
+def _numbers(series: "pl.Series") -> Floats:
+    """float32, NaN where missing or infinite."""
+    import polars as pl
+
+    values = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan).astype(np.float32)
+
+
+def _counts_rows(series: "pl.Series") -> bool:
+    """Whether the column is 0, 1, 2, ... or 1, 2, 3, ...: it tells where a row stands, and nothing of what it is."""
+    values = _numbers(series)
+    return len(values) > MOST_LEVELS and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+
+
+def _target(path: Path, frame: "pl.DataFrame", target: str | None) -> str:
     if target is not None:
         _require(path, frame, target)
         return target
-    by_lower = {name.lower(): name for name in frame.columns}
-    for usual in TARGETS:
-        if usual in by_lower:
-            return by_lower[usual]
+    usual = [name for name in frame.columns if name.lower() in TARGET_NAMES]
+    if len(usual) == 1:
+        return usual[0]
     raise DataError(
-        "table-target",
-        f"{path} has no column named {', '.join(TARGETS[:-1])} or {TARGETS[-1]}: name the one to predict with target "
-        f"(its columns: {', '.join(frame.columns)}).",
+        "table-no-target",
+        f"{path} does not say which column to predict; name it with --target. Columns: {', '.join(frame.columns)}.",
     )
 
 
 def _require(path: Path, frame: "pl.DataFrame", name: str) -> None:
     if name not in frame.columns:
-        near = did_you_mean(name, frame.columns)
-        raise DataError("table-column", f"{path} has no column {name!r}.{near} It has {', '.join(frame.columns)}.")
+        raise DataError(
+            "table-no-column",
+            f"{path} has no column {name!r}.{did_you_mean(name, frame.columns)} Columns: {', '.join(frame.columns)}.",
+        )
 
 
-def _refuse_names(path: Path, goal: str, values: NDArray[np.generic]) -> None:
-    different = len(np.unique(values))
-    if values.dtype.kind == "U" and different > LEVELS and different > UNIQUE * len(values):
+def _wanted(path: Path, series: "pl.Series") -> NDArray[np.generic]:
+    """The target's values. Raises DataError for words that name the rows instead of sorting them."""
+    import polars as pl
+
+    if series.dtype != pl.String:
+        numbers: NDArray[np.generic] = series.to_numpy()
+        return numbers
+    distinct = series.n_unique()
+    if distinct > MOST_LEVELS and distinct > NAMES_FROM * len(series):
         raise DataError(
             "table-target-names",
-            f"the target {goal} of {path} holds {different:,} different words in {len(values):,} rows: these are names, not classes.",
+            f"column {series.name} of {path} has {distinct:,} different words in {len(series):,} rows; these are names,"
+            " not classes: predict another column.",
         )
+    return np.array(series.to_list(), dtype=np.str_)
 
 
-def _choose_columns(frame: "pl.DataFrame") -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """What is made of each column, and notes on what is left out or joined."""
-    columns, notes = list[Column](), list[str]()
-    for name in frame.columns:
-        known = frame[name].drop_nulls()
-        reason = _no_use(frame[name])
-        if reason is None:
-            columns += [Column(name, "number")] if known.dtype.is_numeric() else _categories(name, known, notes)
-        else:
-            notes.append(f"The column {name} is left out: {reason}.")
-        if 0 < len(known) < frame.height:
-            columns.append(Column(name, "missing"))
-    return tuple(columns), tuple(notes)
-
-
-def _no_use(column: "pl.Series") -> str | None:
-    known = column.drop_nulls()
-    different = known.n_unique()
-    if different == 0:
-        return "it is empty"
-    if different == 1:
-        return "it is the same everywhere"
-    if not known.dtype.is_numeric():
-        names = different > LEVELS and different > UNIQUE * len(known)
-        return f"its {different:,} different words in {len(known):,} rows are names, not categories" if names else None
-    numbers = known.to_numpy()
-    if len(numbers) == len(column) > 2 and (np.diff(numbers) == 1).all():
-        return "it counts the rows"
-    return None
-
-
-def _categories(name: str, known: "pl.Series", notes: list[str]) -> list[Column]:
-    """The commonest words, equally common ones by the alphabet."""
-    counts = known.value_counts()
-    ranked = sorted(
-        zip(counts[known.name].to_list(), counts["count"].to_list(), strict=True), key=lambda wc: (-wc[1], wc[0])
+def _no_names(frame: "pl.DataFrame") -> list[str]:
+    places = [f"column {place}" for place in range(1, frame.width + 1)]
+    return ["the first line holds a number, so it is taken for a row: the columns have no names"] * (
+        frame.columns == places
     )
-    words = [word for word, _ in ranked[:LEVELS]]
-    if len(ranked) > LEVELS:
-        notes.append(
-            f"The column {name} has {len(ranked):,} categories: the {LEVELS} commonest are kept, the others joined."
-        )
-        words = [*(word for word in words if word != OTHER), OTHER]
-    return [Column(name, "category", word) for word in words]
 
 
-def _encode(frame: "pl.DataFrame", columns: Sequence[Column]) -> NDArray[np.float32]:
-    inputs = np.empty((frame.height, len(columns)), dtype=np.float32)
-    for place, column in enumerate(columns):
-        series = frame[column.source]
-        if column.role == "missing":
-            inputs[:, place] = series.is_null().to_numpy()
-        elif column.role == "number":
-            inputs[:, place] = _finite(series)
-        elif column.category == OTHER:
-            named = [c.category for c in columns if c.source == column.source and c.category not in (None, OTHER)]
-            words = _as_words(series)
-            inputs[:, place] = (~words.is_in(named)).fill_null(False).to_numpy()
-        else:
-            inputs[:, place] = (_as_words(series) == column.category).fill_null(False).to_numpy()
-    return inputs
-
-
-def _finite(series: "pl.Series") -> NDArray[np.float64]:
-    """Numbers, NaN where there is none or where float32 cannot hold it."""
+def _group_labels(series: "pl.Series") -> NDArray[np.int64]:
+    """Equal values, equal labels; a row without a value is a group of its own."""
     import polars as pl
 
-    numbers: NDArray[np.float64] = series.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
-    return np.where(np.abs(numbers) <= np.finfo(np.float32).max, numbers, np.nan)
+    labels = series.cast(pl.String).rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    alone = labels == 0
+    labels[alone] = labels.max() + 1 + np.arange(alone.sum())
+    return labels
 
 
-def _as_words(series: "pl.Series") -> "pl.Series":
-    """Words; whole numbers as they are written."""
-    import polars as pl
-
-    if not series.dtype.is_numeric():
-        return series
-    whole = series.drop_nulls()
-    return series.cast(pl.Int64 if (whole == whole.round()).all() else pl.Float64).cast(pl.String)
+def _because(notes: Sequence[str]) -> str:
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
-def _first_word(series: "pl.Series") -> str:
-    import polars as pl
-
-    words = series.drop_nulls()
-    return str(words.filter(words.cast(pl.Float64, strict=False).is_null())[0])
-
-
-def _groups(column: "pl.Series") -> NDArray[np.int64]:
-    """A number per value; a row without one is a group of its own."""
-    import polars as pl
-
-    words = column.cast(pl.String).to_list()
-    keys = [f"={word}" if word is not None else f"#{row}" for row, word in enumerate(words)]
-    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
-
-
-def _row_names(rows: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(f"row {row + 1}" for row in rows.tolist())
+def _lines(lines: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(f"line {line}" for line in lines.tolist())

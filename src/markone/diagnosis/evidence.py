@@ -23,7 +23,8 @@ class Learning:
     """Losses as multiples of a blind guess's, and what came of them.
 
     first: before training. best: the least of the evaluations since. now: at present, infinite once the loss is no number.
-    explained: 1 - now. learned: the share of a blind guess's error that is gone, by the loss or by the accuracy, whichever is more.
+    explained: 1 - now. learned: the share of a blind guess's error that is gone, by the loss or by the accuracy, whichever is more;
+    0 once the loss is no number.
     """
 
     first: float
@@ -53,7 +54,7 @@ def learning(run: Run) -> Learning | None:
     first = losses.values[0] if losses and losses.steps[0] == 0 else batch.values[0]
     now = _loss_now(batch.values, later) if is_finite(run) else math.inf
     best = min([now, *later.tolist()])
-    learned = 1 - now / blind
+    learned = 1 - now / blind if math.isfinite(now) else 0.0
     if math.isfinite(now) and (accuracy := skill(run, "training")):
         learned = max(learned, accuracy.last)
     return Learning(float(first) / blind, best / blind, now / blind, learned)
@@ -122,7 +123,8 @@ class Steps:
             return np.where(self.predicted > 0, self.gain / self.predicted, np.nan)
 
     def where(self, chosen: Bools) -> "Steps":
-        return Steps(*(values[chosen] for values in (self.steps, self.lr, self.gain, self.predicted, self.update_ratio)))
+        numbers = (self.lr[chosen], self.gain[chosen], self.predicted[chosen], self.update_ratio[chosen])
+        return Steps(self.steps[chosen], *numbers)
 
     @property
     def at_full_rate(self) -> "Steps":
@@ -188,64 +190,10 @@ def since(steps: Ints, holds: Bools) -> int:
     return int(steps[np.argmax(lasting if lasting.any() else holds)])
 
 
-def recent(self) -> "Steps":
-        return self.where(np.arange(len(self)) >= int(len(self) * (1 - limit.RECENT)))
-
-
-def sampled_steps(run: Run) -> Steps:
-    """What the record holds of the steps themselves; empty where vitals were not taken."""
-    names = ("step_gain", "step_gain_predicted", "update_ratio")
-    steps, values = aligned({"lr": run.scalars("lr", "batch")} | {name: of_net(run, name) for name in names})
-    return Steps(steps, *values.T)
-
-
-def of_net(run: Run, vital: str) -> Series:
-    """A vital of the whole net; empty where it was not taken."""
-    return run.vitals(vital).get("net", EMPTY)
-
-
-def aligned(series: Mapping[str, Series]) -> tuple[Ints, Floats]:
-    """Steps (n,) that all of them share, and their values (n, series)."""
-    found = list(series.values())
-    steps = found[0].steps if found else np.empty(0, np.int64)
-    for one in found[1:]:
-        if len(one) != len(steps) or (one.steps != steps).any():
-            steps = np.intersect1d(steps, one.steps)
-    columns = [one.values if len(one) == len(steps) else one.values[np.isin(one.steps, steps)] for one in found]
-    return steps, np.stack(columns, axis=1) if columns else np.empty((0, 0))
-
-
-def enough_vitals(run: Run) -> bool:
-    return len(sampled_steps(run)) >= limit.LEAST_SAMPLES and run.steps >= limit.LEAST_STEPS
-
-
-def confidence(distance: float, agreeing: float, of: float | None = None) -> float:
-    """(1 - exp(-distance) / 2) (agreeing + 1) / (of + 2), between 0 and 1.
-
-    distance: how far over the threshold, in natural logarithms; at the threshold the odds are even. agreeing, of: how many samples say
-    so, of how many, by Laplace's rule of succession.
-    """
-    return round((1 - math.exp(-max(distance, 0.0)) / 2) * (agreeing + 1) / ((of or agreeing) + 2), 3)
-
-
-def log_ratio(value: float, reference: float) -> float:
-    """ln(value / reference), where 0 and infinity count as e^-50 and e^50 times the other."""
-    if value <= 0 or math.isinf(reference):
-        return -50.0
-    if reference <= 0 or math.isinf(value):
-        return 50.0
-    return min(max(math.log(value / reference), -50.0), 50.0)
-
-
-def since(steps: Ints, holds: Bools) -> int:
-    """The step from which it holds without a break up to the present; the first at which it held, if it does not now."""
-    if not holds.any():
-        return int(steps[-1])
-    breaks = np.flatnonzero(~holds)
-    start = breaks[-1] + 1 if len(breaks) and holds[-1] else np.argmax(holds)
-    return int(steps[start])
-
-
 def recent(values: Floats) -> Floats:
     """The later half of the samples (n, ...)."""
     return values[int(len(values) * (1 - limit.RECENT)) :]
+
+
+def median(values: Floats) -> float:
+    return float(np.median(values))

@@ -76,17 +76,19 @@ def _gap(run: Run) -> Gap | None:
     if training is None or validation is None or m < limit.LEAST_VALIDATION or n == 0:
         return None
     left, right = 1 - training.last, 1 - validation.last
-    blind = run.facts.get("blind_guess", {})
     if run.scalars("accuracy", "validation"):
-        # errors in samples, not in shares of a blind guess's error
-        of_all = 1 - blind["accuracy"]
-        a, b = left * of_all, right * of_all
-        pooled = (a * n + b * m) / (n + m)
-        error = math.sqrt(max(pooled * (1 - pooled), 1 / (n + m)) * (1 / n + 1 / m))
-        return Gap(left, right, (b - a) / error)
-    # ln of the ratio of mean squares; the variance of each is that of e^2 over n
-    error = math.sqrt(limit.SQUARE_KURTOSIS * (1 / n + 1 / m))
-    return Gap(left, right, log_ratio(right, left) / error)
+        scale = 1 - run.facts["blind_guess"]["accuracy"]  # errors of all samples, not of a blind guess's
+        return Gap(left, right, _errors_apart(left * scale, n, right * scale, m))
+    return Gap(left, right, log_ratio(right, left) / math.sqrt(limit.SQUARE_KURTOSIS * (1 / n + 1 / m)))
+
+
+def _errors_apart(a: float, n: int, b: float, m: int) -> float:
+    """(b - a) in standard errors, for error rates a of n samples and b of m; one success and one failure are added to each.
+
+    Agresti and Caffo, Simple and effective confidence intervals for proportions and differences of proportions, 2000.
+    """
+    a, b = (a * n + 1) / (n + 2), (b * m + 1) / (m + 2)
+    return (b - a) / math.sqrt(a * (1 - a) / (n + 2) + b * (1 - b) / (m + 2))
 
 
 def _validation_rise(run: Run) -> tuple[float, int]:
@@ -120,12 +122,16 @@ def underfitting(run: Run) -> Iterator[Finding]:
         why += ": the net cannot tell the targets from these inputs, or something holds it back"
     yield Finding(
         slug="underfitting",
-        severity=(Severity.SEVERE if state.learned <= limit.NOTHING_LEARNED else Severity.WARNING) if poor else Severity.NOTE,
+        severity=(Severity.SEVERE if state.learned <= limit.NOTHING_LEARNED else Severity.WARNING)
+        if poor
+        else Severity.NOTE,
         where="training",
         since_step=run.steps,
         measured=state.learned,
         reference=float(limit.LITTLE_LEARNED),
-        confidence=confidence(log_ratio(limit.LITTLE_LEARNED, max(state.learned, 0.01)), len(run.scalars("loss", "training"))),
+        confidence=confidence(
+            log_ratio(limit.LITTLE_LEARNED, max(state.learned, 0.01)), len(run.scalars("loss", "training"))
+        ),
         message=(
             f"At the end {_share(max(state.learned, 0.0))} of a blind guess's error is gone on the training part itself, {why}."
         ),

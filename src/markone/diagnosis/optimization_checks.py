@@ -7,7 +7,7 @@ import numpy as np
 
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.evidence import (
-    Floats,
+    Bools,
     Learning,
     Steps,
     blind_loss,
@@ -31,10 +31,8 @@ def non_finite(run: Run) -> Iterator[Finding]:
     """The loss became NaN or infinite: nothing after that step is a training."""
     if is_finite(run):
         return
-    fact, losses = run.facts.get("non_finite", {}), run.scalars("loss", "batch")
-    bad = losses.steps[~np.isfinite(losses.values)]
-    step = int(fact.get("step", bad[0] if len(bad) else run.steps))
-    where = _first_bad_layer(run) or next(iter(fact.get("parameters", [])), None)
+    fact, losses, step = run.facts.get("non_finite", {}), run.scalars("loss", "batch"), _bad_step(run)
+    where = _first_bad_layer(run, step)
     what = {"nan": "not a number", "inf": "infinite"}.get(fact.get("loss", "nan"), "not a number")
     planned = run.facts.get("plan", {}).get("total_steps", step)
     message = f"The loss is {what} at step {step:,}"
@@ -58,10 +56,20 @@ def non_finite(run: Run) -> Iterator[Finding]:
     )
 
 
-def _first_bad_layer(run: Run) -> str | None:
-    """The first layer, in forward order, whose outputs were not finite when they were last looked at."""
-    spreads = run.vitals("activation_std")
-    return next((name for name, series in spreads.items() if series and not math.isfinite(series.last)), None)
+def _bad_step(run: Run) -> int:
+    """The first step whose loss is no number."""
+    losses = run.scalars("loss", "batch")
+    bad = losses.steps[~np.isfinite(losses.values)]
+    return int(run.facts.get("non_finite", {}).get("step", bad[0] if len(bad) else run.steps))
+
+
+def _first_bad_layer(run: Run, step: int) -> str | None:
+    """The first layer, in forward order, whose outputs had overflowed when they were last looked at up to that step."""
+    for name, series in run.vitals("activation_std").items():
+        values = series.values[series.steps <= step]
+        if len(values) and not math.isfinite(values[-1]):
+            return name
+    return None
 
 
 def lr_too_high(run: Run) -> Iterator[Finding]:
@@ -75,29 +83,42 @@ def lr_too_high(run: Run) -> Iterator[Finding]:
     steps = sampled_steps(run)
     if not len(steps):
         return
-    found = [sign(run, state, steps, blind) for sign in (_ran_away, _thrown, _hovers, _lost)]
+    signs = (_thrown, _hovers, _rewrites, _lost) if is_finite(run) else (_ran_away,)
+    found = [sign(run, state, steps, blind) for sign in signs]
     yield from sorted((one for one in found if one), key=lambda one: one.severity.rank, reverse=True)[:1]
 
 
 def _ran_away(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
     """The loss is no number any more, after steps that made it worse."""
-    if is_finite(run) or run.steps < 2:
+    bad = _bad_step(run)
+    before = steps.where(steps.steps < bad)
+    if not len(before):
         return None
-    uphill = ~(steps.gain >= 0)
-    share, (rise, _) = float(uphill.mean()), _largest_rise(run, steps, blind)
+    uphill = ~(before.gain >= 0)
+    share, (rise, _) = float(uphill.mean()), _largest_rise(run, before, blind)
     if rise < limit.THROWN and share < limit.UPHILL:
         return None
     losses = run.scalars("loss", "batch").values
     last = losses[np.isfinite(losses)][-1:]
-    message = f"At a learning rate of {steps.lr.max():g} the loss ran away: {uphill.sum()} of {len(steps)} sampled steps made"
+    message = f"At a learning rate of {steps.lr.max():g} the loss ran away: {uphill.sum()} of {len(before)} sampled steps made"
     message += " their own batch worse" + (f", and it was {last[0]:.3g} before it was no number." if len(last) else ".")
-    return _too_high(run, Severity.SEVERE, message, share, 0.0, since(steps.steps, uphill), 3.0, uphill)
+    return _too_high(
+        run,
+        Severity.SEVERE,
+        message,
+        share,
+        limit.UPHILL,
+        since(before.steps, uphill),
+        log_ratio(share, limit.UPHILL),
+        uphill,
+    )
 
 
 def _thrown(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
     """One step cost more than there is to learn, and the training has not come back from it."""
     rise, step = _largest_rise(run, steps, blind)
     need = limit.THROWN if state.learned <= limit.UNMOVED_LEARNED else limit.THROWN_WELL
+    need = limit.THROWN_DOWN if state.learned <= limit.NOTHING_LEARNED else need
     cost = rise * (1 - min(1.0, state.learned))
     if cost < need or state.learned >= limit.WELL_LEARNED or (not is_over(run) and _falls(run)):
         return None
@@ -127,9 +148,25 @@ def _hovers(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | 
         f" gradient promises, where a step to the floor gains 50 %, and the floor lies {_share(depth)} of a blind guess's loss lower."
     )
     low = late.ratio <= limit.OVERSHOOT
-    gets_on = won_lately(skill(run, "training")) >= limit.RISING_FAST
-    severity = Severity.NOTE if gets_on else state.severity
-    return _too_high(run, severity, message, ratio, limit.OVERSHOOT, since(late.steps, low), 1 - ratio / limit.OVERSHOOT, low)
+    severity = Severity.NOTE if _gets_on(run) else state.severity
+    return _too_high(
+        run, severity, message, ratio, limit.OVERSHOOT, since(late.steps, low), 1 - ratio / limit.OVERSHOOT, low
+    )
+
+
+def _rewrites(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
+    """One step changed the weights by much of their own size and overshot: what they had begun with is gone."""
+    hits = steps.where((steps.update_ratio >= limit.REWRITE) & (steps.gain < limit.OVERSHOOT * np.abs(steps.predicted)))
+    if not len(hits) or state.learned >= limit.WELL_LEARNED or (not is_over(run) and _falls(run)):
+        return None
+    worst, step = float(hits.update_ratio.max()), int(hits.steps[hits.update_ratio.argmax()])
+    message = (
+        f"At a learning rate of {steps.lr.max():g} step {step} changed the weights by {_share(worst)} of their size and overshot:"
+        f" what they began with is gone, and {_share(max(state.learned, 0.0))} of a blind guess's error has been learned since."
+    )
+    after = steps.steps >= step
+    severity = Severity.NOTE if state.learned > limit.LITTLE_LEARNED and _gets_on(run) else state.severity
+    return _too_high(run, severity, message, worst, limit.REWRITE, step, log_ratio(worst, limit.REWRITE), after[after])
 
 
 def _lost(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
@@ -147,7 +184,14 @@ def _lost(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | No
 
 
 def _too_high(
-    run: Run, severity: Severity, message: str, measured: float, reference: float, step: int, distance: float, holds: Floats
+    run: Run,
+    severity: Severity,
+    message: str,
+    measured: float,
+    reference: float,
+    step: int,
+    distance: float,
+    holds: Bools,
 ) -> Finding:
     return Finding(
         slug="lr-too-high",
@@ -183,6 +227,10 @@ def _largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
     return max(rises)
 
 
+def _gets_on(run: Run) -> bool:
+    return won_lately(skill(run, "training")) >= limit.RISING_FAST
+
+
 def _falls(run: Run) -> bool:
     """Whether the last tenth of the batch losses lies under the tenth before by more than chance: it is coming back."""
     losses = run.scalars("loss", "batch").values
@@ -213,7 +261,8 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
     if ratio < limit.SHORT or (moved and rising < limit.STILL_RISING):
         return
     update = float(np.median(known.update_ratio))
-    severity = state.severity if state.learned <= limit.LITTLE_LEARNED else Severity.NOTE
+    sure = state.learned <= limit.LITTLE_LEARNED and (not moved or update <= limit.SMALL_UPDATE)
+    severity = state.severity if sure else Severity.NOTE
     short = known.ratio >= limit.SHORT
     room = "ten" if ratio > 1 - (1 - limit.SHORT) / 10 else f"{1 / (2 * (1 - ratio)):.0f}"
     message = (

@@ -9,7 +9,6 @@ from markone.diagnosis import thresholds as limit
 from markone.diagnosis.evidence import (
     Floats,
     Ints,
-    Learning,
     aligned,
     confidence,
     enough_vitals,
@@ -70,16 +69,18 @@ def _vanished(run: Run, backward: Backward, ratio: float) -> str:
     first, last = backward.first.name, backward.last.name
     if ratio == 0:
         return f"No gradient at all reaches {first}, although there is one at {last}: a layer between them passes none."
-    message = f"At {first} the gradient is {_times(1 / ratio)} times smaller than at {last}; each of the {backward.layers}"
+    message = (
+        f"At {first} the gradient is {_times(1 / ratio)} times smaller than at {last}; each of the {backward.layers}"
+    )
     message += f" layers multiplies it by about {backward.factor:.2g}"
     name, slope = SLOPES.get(_usual_activation(run), ("", 1.0))
-    return message + (f", and {name} can never do better than {slope:g} by itself." if slope < 1 else ".")
+    return message + (f", and {name} can never do better than {slope:g}." if backward.factor <= slope < 1 else ".")
 
 
 def exploding_gradient(run: Run) -> Iterator[Finding]:
     """The gradient at the first layer is far above that at the last, and little was learned (Pascanu et al. 2013)."""
     state, backward = learning(run), _backward(run)
-    if state is None or backward is None or state.learned > limit.LITTLE_LEARNED:
+    if state is None or backward is None or (state.learned > limit.LITTLE_LEARNED and state.explained > 0):
         return
     if is_finite(run) and not enough_vitals(run):
         return
@@ -158,7 +159,11 @@ def saturated_activation(run: Run) -> Iterator[Finding]:
             f"{_percent(share)} of the outputs of {layer} lie where the function is flat, {began} ({_percent(values[0])} at first):"
             " there its slope is under a twentieth of the largest, so hardly any gradient passes."
         ),
-        evidence={"at_first": float(values[0]), "learned": state.learned, "layers": _present(run, "saturated_fraction")},
+        evidence={
+            "at_first": float(values[0]),
+            "learned": state.learned,
+            "layers": _present(run, "saturated_fraction"),
+        },
     )
 
 

@@ -35,41 +35,69 @@ LITTLE_LEARNED = Threshold(0.5, "half of what a blind guess misses; healthy trai
 WELL_LEARNED = Threshold(0.9, "a tenth of what a blind guess misses is left: then nothing in the net is worth an alarm")
 
 # input-unnormalized
-INPUT_SCALE = Threshold(10, "root mean square; initializations take 1 for it (LeCun et al. 1998), curvature goes by its square")
-INPUT_SPREAD = Threshold(100, "largest over smallest scale; its square is the condition number of the first layer's Hessian")
+INPUT_SCALE = Threshold(
+    10, "root mean square; initializations take 1 for it (LeCun et al. 1998), curvature goes by its square"
+)
+INPUT_SPREAD = Threshold(
+    100, "largest over smallest scale; its square is the condition number of the first layer's Hessian"
+)
 CONSTANT = Threshold(1e-6, "standard deviation over size of a feature: what float32 rounding alone gives a constant")
 
 # vanishing-gradient, exploding-gradient: |dL/d outputs| of the first layer with weights over that of the last
-GRADIENT_DECAY = Threshold(2e-3, "calibration: healthy nets of 3 to 31 layers lie in 0.015 to 36, stuck ones under 0.0016")
+GRADIENT_DECAY = Threshold(
+    2e-3, "calibration: healthy nets of 3 to 31 layers lie in 0.015 to 36, stuck ones under 0.0016"
+)
 GRADIENT_GROWTH = Threshold(50, "calibration: as above; nets that are stuck begin at 91 (AutoTrainer takes 70)")
 
 # dead-relu, saturated-activation
 DEAD = Threshold(0.7, "of a layer's units, with little learned; calibration: 9 of 10 stuck nets have 0.9 or more")
-SATURATED = Threshold(0.5, "of a layer's outputs, with little learned; calibration: healthy ones learn in spite of 0.97")
-SATURATED_AT_FIRST = Threshold(0.9, "of a layer's outputs at the first steps: it passes no more gradient than a cut does")
+SATURATED = Threshold(
+    0.5, "of a layer's outputs, with little learned; calibration: healthy ones learn in spite of 0.97"
+)
+SATURATED_AT_FIRST = Threshold(
+    0.9, "of a layer's outputs at the first steps: it passes no more gradient than a cut does"
+)
 
-# lr-too-high. Along a step a parabola gives gain / predicted = 1 - a/2, a the step's length over that to its floor.
-THROWN = Threshold(1.5, "rise of the loss in blind guesses x share not learned; calibration: healthy at most 1.46")
-THROWN_WELL = Threshold(5, "as above where over a third was learned; calibration: noisy regressions reach 3.8")
+# lr-too-high. Along a step a parabola gives gain / predicted = 1 - a/2, a the step's length over that to its floor. A rise of
+# the loss counts in losses of a blind guess, times the share that is not learned.
+THROWN_DOWN = Threshold(
+    0.5, "where nothing is learned; calibration: too low rates and vanishing gradients stay under 0.1"
+)
+THROWN = Threshold(1.5, "where up to a third is learned; calibration: healthy trainings stay under it")
+THROWN_WELL = Threshold(5, "where more is learned; calibration: noisy regressions at their best rate reach 3.8")
 OVERSHOOT = Threshold(0.35, "gain / predicted, a = 1.3; calibration: healthy medians with loss left are 0.39 to 1")
-FLOOR_DEPTH = Threshold(0.1, "of the blind guess's loss, from the batch down to the floor along its step; below, steps at the "
-                        "edge of stability (Cohen et al. 2021) are usual; calibration: healthy at most 0.08")
-RISING_FAST = Threshold(0.1, "skill won in the later half: it gets on; calibration: 20 layers with batch norm at their best rate")
+FLOOR_DEPTH = Threshold(
+    0.1,
+    "of the blind guess's loss, from a batch down to the floor along its step; under it, steps at the edge of stability"
+    " (Cohen et al. 2021) are usual; calibration: healthy at most 0.08",
+)
+RISING_FAST = Threshold(0.1, "skill won in the later half; calibration: 20 layers with batch norm at their best rate")
+REWRITE = Threshold(
+    0.5, "|change| / |weights| of one overshooting step; calibration: healthy trainings recover from 0.41"
+)
 LOST = Threshold(0.25, "of the blind guess's loss: won, and lost again; calibration")
 UPHILL = Threshold(0.5, "share of the sampled steps that raised their own batch's loss: more often than not")
-NOISE = Threshold(5, "standard deviations of the batch losses' median: a rise below may be chance")
+NOISE = Threshold(5, "standard deviations of the batch losses: a rise of their running median below that may be chance")
 
 # lr-too-low
 SHORT = Threshold(0.95, "gain / predicted, a = 0.1: a step ten times longer would just reach the floor")
 SMALL_UPDATE = Threshold(1e-3, "|change| / |weights| of a step that is about right (Karpathy, CS231n notes, 2015)")
-SMALL_PATH = Threshold(0.1, "sum of |change| / |weights| over all steps: the weights moved by a tenth of their size at most")
-UNMOVED_LEARNED = Threshold(0.35, "calibration: learned by nets that moved so little; noisy data that is all learned is over 0.4")
+SMALL_PATH = Threshold(
+    0.1, "sum of |change| / |weights| over all steps: the weights moved by a tenth of their size at most"
+)
+UNMOVED_LEARNED = Threshold(
+    0.35, "calibration: learned by nets that moved so little; noisy data that is all learned is over 0.4"
+)
 STILL_RISING = Threshold(0.05, "skill won in the later half of the training; calibration")
 
 # overfitting, underfitting
 GAP_ERRORS = Threshold(3, "standard errors between training and validation: 1 in 700 by chance")
 GAP_SHARE = Threshold(0.05, "of a blind guess's error: the least gap that is worth a word")
-VARIANCE_SHARE = Threshold(0.5, "of the validation error that is gap, not error on training data as well: the larger part")
+VARIANCE_SHARE = Threshold(
+    0.5, "of the validation error that is gap, not error on training data as well: the larger part"
+)
 LOSS_RISE = Threshold(0.1, "of the blind guess's loss that the validation loss has risen from its least; calibration")
 SQUARE_KURTOSIS = Threshold(5, "variance of e^2 over (mean e^2)^2: 2 for Gaussian errors, 5 for Laplace's")
-UNEXPLAINED = Threshold(0.15, "share of the blind guess's loss that is gone; calibration: healthy noisy data is above it")
+UNEXPLAINED = Threshold(
+    0.15, "share of the blind guess's loss that is gone; calibration: healthy noisy data is above it"
+)

@@ -152,7 +152,7 @@ def _x_axis(scale: Scale) -> list[str]:
         f'<text class="tick" x="{scale(value):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{number(value)}</text>'
         for value in ticks(scale.low, scale.high, factors=(1, 2, 5))
     ]
-    return [*middle, f'<text class="tick" x="{WIDTH - RIGHT + 7}" y="{HEIGHT - 8}">epoch</text>']
+    return [*middle, f'<text class="tick" x="{WIDTH - RIGHT + 24}" y="{HEIGHT - 8}">epoch</text>']
 
 
 def _percent(fraction: float) -> str:

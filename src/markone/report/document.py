@@ -29,8 +29,14 @@ def run_document(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
         "blind_guess": run.facts.get("blind_guess", {}),
         "findings": [finding.to_dict() for finding in findings],
         "cannot_judge": cannot_judge(run),
+        "notes": notes_of(run),
         "complexity": run.complexity(),
     }
+
+
+def notes_of(run: Run) -> list[str]:
+    """What there was to say of the data when the training began."""
+    return [event.value["text"] for event in run.events if event.kind == "note"]
 
 
 def row_document(run: Run) -> dict[str, Any]:

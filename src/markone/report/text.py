@@ -13,10 +13,11 @@ from rich.text import Text
 from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding, Severity
 from markone.report.comparison import Comparison, difference_text
+from markone.report.document import notes_of
 from markone.report.score import score_of
 from markone.report.sparkline import sparkline
 from markone.report.summary import summarize_run
-from markone.report.words import age, duration, kind_of, metric_name, metric_value, number, several, share
+from markone.report.words import age, duration, kind_of, metric_name, metric_value, number, several
 from markone.training.run import Run, Series
 
 STYLES = {Severity.SEVERE: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
@@ -46,6 +47,7 @@ def run_text(run: Run, findings: Sequence[Finding]) -> RenderableType:
         _facts(run),
         Text(""),
         findings_text(findings, cannot_judge(run)),
+        *(Text(note, "dim") for note in notes_of(run)),
         *_recipe_lines(run),
     )
 
@@ -172,17 +174,21 @@ def _recipe_lines(run: Run) -> list[RenderableType]:
         return []
     table = plain_table("recipe", "")
     for name, value in run.recipe.to_dict().items():
-        table.add_row(Text(name, "dim"), Text(_inline(value)))
+        table.add_row(Text(name, "dim"), Text(inline(value)))
     return [Text(""), table]
 
 
-def _inline(value: Any) -> str:
-    """``{"kind": "adamw", "lr": 0.01}`` -> ``adamw, lr 0.01``."""
+def inline(value: Any) -> str:
+    """A part of a recipe in one line.
+
+    >>> inline({"kind": "adamw", "lr": 0.01, "amsgrad": None})
+    'adamw, lr 0.01, amsgrad none'
+    """
     if isinstance(value, Mapping):
         kind = [str(value["kind"])] if "kind" in value else []
-        return ", ".join([*kind, *(f"{key} {_inline(inner)}" for key, inner in value.items() if key != "kind")])
+        return ", ".join([*kind, *(f"{key} {inline(inner)}" for key, inner in value.items() if key != "kind")])
     if isinstance(value, list):
-        return f"[{', '.join(map(_inline, value))}]"
+        return f"[{', '.join(map(inline, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -225,7 +231,7 @@ def _recipe_diff(comparison: Comparison) -> RenderableType:
         return Text("The recipes are equal.", "dim")
     table = plain_table("recipe", "a", "b")
     for path, (left, right) in comparison.recipe.items():
-        table.add_row(path, Text(_inline(left)), Text(_inline(right)))
+        table.add_row(path, Text(inline(left)), Text(inline(right)))
     return table
 
 
@@ -266,66 +272,3 @@ def _judgement(comparison: Comparison) -> list[Text]:
     score, difference = comparison.scores[0], comparison.difference
     measured = [Text(difference_text(score, difference))] if score and difference else []
     return [*measured, Text(comparison.why[:1].upper() + comparison.why[1:], "bold")]
-
-
-def test_text(document: Mapping[str, Any]) -> RenderableType:
-    """The sealed estimate with its intervals, and how often it has been opened."""
-    table = plain_table("", "estimate", "95 % interval", "method", right=["estimate", "95 % interval"])
-    for name, found in document["metrics"].items():
-        low, value, high = (metric_value(name, found[key]) for key in ("low", "value", "high"))
-        table.add_row(metric_name(name), value, f"{low} to {high}", found["method"])
-    openings = document["openings"]
-    again = (
-        "This was the first opening, so the estimate is unbiased."
-        if openings == 1
-        else f"It has been opened {openings} times: what was chosen after the first look is no longer judged by unseen data."
-    )
-    return Group(
-        Text.assemble((str(document["run"]), "bold"), f"  test part, {several(document['samples'], 'sample')}"),
-        Text(""),
-        table,
-        Text(""),
-        Text(again),
-    )
-
-
-def predictions_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """One line an input: the class with its probability and the next likely ones, or the numbers."""
-    if all("class" in row or "error" in row for row in rows):
-        table = plain_table("input", "class", "probability", "then", right=["probability"])
-        for row in rows:
-            table.add_row(*map(Text, _class_cells(row)))
-        return table
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in ("input", "error")))
-    table = plain_table("input", *names, right=names)
-    for row in rows:
-        table.add_row(Text(row["input"]), *(Text(_cell(row, name)) for name in names))
-    return table
-
-
-def _class_cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    if "error" in row:
-        return row["input"], f"cannot be read: {row['error']}", "", ""
-    others = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1:3]
-    return row["input"], row["class"], share(row["probability"]), ", ".join(f"{name} {share(p)}" for name, p in others)
-
-
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    return number(row[name]) if name in row else f"cannot be read: {row.get('error', '')}"
-
-
-def net_text(document: Mapping[str, Any]) -> RenderableType:
-    """The layers of a net in the order of the forward pass, and the totals."""
-    table = plain_table("layer", "kind", "output", "parameters", "FLOPs", right=["output", "parameters", "FLOPs"])
-    for layer in document["layers"]:
-        shape = "×".join(map(str, layer["output_shape"]))
-        table.add_row(layer["name"], layer["kind"], shape, f"{layer['parameters']:,}", f"{layer['flops']:,}")
-    shape = "×".join(map(str, document["input_shape"]))
-    return Group(
-        Text.assemble((_inline(document["net"]), "bold")),
-        Text(f"input {shape}, {several(document['outputs'], 'output')}", "dim"),
-        Text(""),
-        table,
-        Text(""),
-        Text(f"{several(document['parameters'], 'parameter')}, {document['flops']:,} FLOPs for one input."),
-    )

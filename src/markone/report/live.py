@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from markone.cli.output import open_console
 from markone.report.sparkline import sparkline
 from markone.report.text import finding_line
 from markone.report.words import duration, metric_name, metric_value, number, several
@@ -23,6 +22,7 @@ MOST_PER_SECOND = 8  # faster than that nobody reads
 SHARE = 0.01  # of the time that drawing may cost: after a frame of t seconds the next comes 100 t later
 LINE_SECONDS = 1.0  # between plain lines
 BAR, SPARKS = 32, 48  # columns
+MOST_FILES = 100  # that are named before the first step
 
 
 class View(Protocol):
@@ -34,13 +34,13 @@ class View(Protocol):
 
 
 @contextmanager
-def open_view(training: "Training", *, quiet: bool, stderr: bool) -> Iterator[View]:
-    """The view that fits: none when quiet, live in a terminal, else lines; on standard error where that is asked for."""
-    if quiet:
+def open_view(training: "Training", console: "Console | None") -> Iterator[View]:
+    """The view that fits the console: live in a terminal, lines elsewhere, none without a console."""
+    if console is None:
         yield Silence()
         return
-    console = open_console(stderr=stderr)
-    console.print(_heading(training), style="dim")
+    for line in _heading(training):
+        console.print(line, style="dim", soft_wrap=True)
     if not console.is_terminal:
         lines = Lines(console, Pace(training))
         try:
@@ -231,8 +231,15 @@ class Screen:
         return frame
 
 
-def _heading(training: "Training") -> str:
-    """What begins: net, data, plan, folder."""
-    recipe, facts = training.recipe, training.learner
-    plan = f"{several(recipe.epochs, 'epoch')} of {several(facts.steps_per_epoch, 'step')}"
-    return f"{recipe.net.kind} on {training.material.dataset.name}, {plan}, into {training.folder}"
+def _heading(training: "Training") -> Iterator[str]:
+    """What begins: net, data, plan, folder; then what there is to say of the data, and each file that is not used or odd."""
+    recipe, material = training.recipe, training.material
+    plan = f"{several(recipe.epochs, 'epoch')} of {several(training.learner.steps_per_epoch, 'step')}"
+    yield f"{recipe.net.kind} on {material.dataset.name}, {plan}, into {training.folder}"
+    yield from (*material.dataset.notes, *material.split.sentences)
+    files = [(file, "set aside: ") for file in material.dataset.set_aside]
+    files += [(file, "") for file in material.dataset.odd]
+    for file, what in files[:MOST_FILES]:
+        yield f"{file.path} {what}{file.reason}"
+    if len(files) > MOST_FILES:
+        yield f"and {number(len(files) - MOST_FILES)} more; markone data lists all."
