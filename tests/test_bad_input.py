@@ -101,7 +101,7 @@ ROWS = {
     "no class folders": ("train flat", "no class folders"),
     "one class": ("train one", "one class folder only"),
     "empty class": ("train hollow", "the class b of"),
-    "no pictures": ("train texts", "has no picture to train on"),
+    "no pictures": ("train texts", "is a picture, such as a/1.txt"),
     "zip file": ("train data.zip", "unpack it first"),
     "one picture": ("train picture.png", "is one picture"),
     "a pickle": ("train model.pkl", "may be a pickle, which is never opened"),

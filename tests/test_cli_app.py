@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from markone.cli import app, failures, main, output
+from markone.cli import app, main, output
 from markone.cli.options import read_edits
 from markone.errors import InputError, SpecError, TrainingError
 
@@ -153,10 +153,3 @@ class TestSet:
     def test_without_a_field_or_a_value_it_is_refused(self, text: str) -> None:
         with pytest.raises(SpecError, match="write FIELD=VALUE"):
             read_edits([text])
-
-
-def test_usage_errors_are_reached_in_every_version_of_typer() -> None:
-    import typer
-
-    assert failures.USAGE_ERROR.__name__ == "ClickException"
-    assert issubclass(typer.BadParameter, failures.USAGE_ERROR)

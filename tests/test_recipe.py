@@ -28,7 +28,15 @@ def refused(data: Any) -> str:
     said = str(caught.value)
     assert said.endswith("."), said
     assert "\n" not in said
-    for foreign in ("pydantic", "function-", "tagged-union", "Input should", "Value error", "NoneType", "discriminator"):
+    for foreign in (
+        "pydantic",
+        "function-",
+        "tagged-union",
+        "Input should",
+        "Value error",
+        "NoneType",
+        "discriminator",
+    ):
         assert foreign not in said, said
     return said
 
@@ -131,7 +139,11 @@ def test_missing_key(place: Place) -> None:
 
 
 FIELDS = [
-    *((str(place), place.path, name, field, place) for place in PLACES for name, field in place.member.model_fields.items()),
+    *(
+        (str(place), place.path, name, field, place)
+        for place in PLACES
+        for name, field in place.member.model_fields.items()
+    ),
     *(("recipe", "", name, field, None) for name, field in Recipe.model_fields.items()),
 ]
 VALUES = [
@@ -159,7 +171,9 @@ def test_wrong_type(path: str, name: str, field: Any, place: Place | None) -> No
     for value in wrong:
         said = refused(with_value(place, name, value))
         assert said.startswith((f"{place_name} = ", f"{place_name}[0] = ")), said
-        assert ("none" in said.split("is not allowed")[1]) >= (type(None) in allowed and not said.startswith(f"{place_name}["))
+        assert ("none" in said.split("is not allowed")[1]) >= (
+            type(None) in allowed and not said.startswith(f"{place_name}[")
+        )
 
 
 @pytest.mark.parametrize(("path", "name", "field", "place"), VALUES)
@@ -179,26 +193,47 @@ def test_out_of_range(path: str, name: str, field: Any, place: Place | None) -> 
     [
         ({"net.dept": 3}, "net.dept is not a field. Did you mean depth? Allowed: depth, width, convs_per_stage,"),
         ({"lr": 0.1}, "lr is not a field. Did you mean optimizer.lr? Allowed: data, split,"),
-        ({"patience": 3}, "patience is not a field. Did you mean schedule.patience or schedule.then.patience or regularization."),
-        ({"schedule.kind": "warm-up", "schedule.final": 0.1}, "schedule.final is not a field. Did you mean schedule.then.final?"),
+        (
+            {"patience": 3},
+            "patience is not a field. Did you mean schedule.patience or schedule.then.patience or regularization.",
+        ),
+        (
+            {"schedule.kind": "warm-up", "schedule.final": 0.1},
+            "schedule.final is not a field. Did you mean schedule.then.final?",
+        ),
         ({"net.kind": "MLPP"}, "net has no kind 'MLPP'. Did you mean mlp? Allowed: perceptron, mlp, convnet."),
         ({"net": None}, "net needs a kind. Allowed: perceptron, mlp, convnet."),
         ({"net": "none"}, "net has no kind 'none'."),
         ({"batch_size.x": 3}, "batch_size has no fields of its own, so batch_size.x cannot be set."),
         ({"split.kind": "x"}, "split has no fields of its own, so split.kind cannot be set."),
-        ({"normalization": "none", "normalization.x": 1}, "normalization needs a kind. Allowed: standardize, unit-range, none."),
+        (
+            {"normalization": "none", "normalization.x": 1},
+            "normalization needs a kind. Allowed: standardize, unit-range, none.",
+        ),
         ({"nett.depth": 3}, "nett is not a field. Did you mean net?"),
         ({"net.depht.x": 3}, "net.depht is not a field. Did you mean depth?"),
         ({"": 3}, " is not a field."),
         ({"data.kind": "folder"}, "data.path is missing: "),
         ({"data": {"kind": "folder", "pth": "x"}}, "data.pth is not a field. Did you mean path?"),
-        ({"precision": "bfloat"}, "precision = 'bfloat' is not allowed. Did you mean bfloat16? Allowed: auto, float32, bfloat16."),
+        (
+            {"precision": "bfloat"},
+            "precision = 'bfloat' is not allowed. Did you mean bfloat16? Allowed: auto, float32, bfloat16.",
+        ),
         ({"seconds": "soon"}, "seconds = 'soon' is not allowed: it should be a number, or none."),
-        ({"split": {"validation": 0.5, "test": 0.5}}, "split = {'validation': 0.5, 'test': 0.5} is not allowed: validation and"),
-        ({"schedule": {"kind": "step", "at": [0.5, "x"]}}, "schedule.at[1] = 'x' is not allowed: it should be a number."),
+        (
+            {"split": {"validation": 0.5, "test": 0.5}},
+            "split = {'validation': 0.5, 'test': 0.5} is not allowed: validation and",
+        ),
+        (
+            {"schedule": {"kind": "step", "at": [0.5, "x"]}},
+            "schedule.at[1] = 'x' is not allowed: it should be a number.",
+        ),
         ({"net.width": 10**30}, "net.width = 1000000000000000000000000000000 is not allowed"),
         ({"device": "\ud800"}, "device = '\\ud800' is not allowed: it should be text in valid Unicode."),
-        ({"device": "x" * 5000}, "device = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... is not allowed: it should have at"),
+        (
+            {"device": "x" * 5000},
+            "device = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... is not allowed: it should have at",
+        ),
         ({"device": sys}, "device = <module 'sys' (built-in)> is not allowed: it should be text."),
         ({"recording": [1]}, "recording = [1] is not allowed: it should be a table of vitals, vitals_budget,"),
     ],
@@ -232,7 +267,10 @@ def test_edits_of_kinds() -> None:
     assert recipe.edit("net.kind", "mlp") == recipe, "the kind that it has already"
     assert recipe.edit("net", "mlp").flat()["net.depth"] == 2
     for edits in pairwise([("net.depth", 3), ("net.kind", "convnet"), ("net.depth", 3)]):
-        assert recipe.edit_all(dict(edits)).net.to_dict() == {**Recipe.from_dict({"data": "digits"}).net.to_dict(), "depth": 3}
+        assert recipe.edit_all(dict(edits)).net.to_dict() == {
+            **Recipe.from_dict({"data": "digits"}).net.to_dict(),
+            "depth": 3,
+        }
     later = recipe.edit_all({"schedule.then.final": 0.1, "schedule.kind": "warm-up"})
     assert later.schedule.to_dict() == {"kind": "warm-up", "epochs": 1.0, "then": {"kind": "cosine", "final": 0.1}}
     folder = recipe.edit_all({"data.path": "x", "data.kind": "folder"})
@@ -247,7 +285,9 @@ def test_edit_takes_a_spec() -> None:
 
 
 def test_digest_is_of_the_content_alone() -> None:
-    assert Recipe.from_dict({"data": "digits"}).digest == Recipe.from_dict({"data": {"kind": "digits"}, "seed": 0}).digest
+    assert (
+        Recipe.from_dict({"data": "digits"}).digest == Recipe.from_dict({"data": {"kind": "digits"}, "seed": 0}).digest
+    )
     recipe = Recipe.from_toml('batch_size = 64\nseconds = 10\n[data]\nkind = "digits"')
     assert recipe.digest == Recipe.from_toml('data.kind = "digits"\nseconds = 10.0\nbatch_size = 64').digest
     found = {recipe.edit("seed", seed).digest for seed in range(100)}

@@ -14,7 +14,7 @@ from markone.cli.compare import compare
 from markone.cli.data import data
 from markone.cli.diagnose import diagnose
 from markone.cli.explain import explain
-from markone.cli.failures import USAGE_ERROR, complain, hush_stdout, require_verb, usage_sentence
+from markone.cli.failures import complain, hush_stdout, require_verb, usage_sentence
 from markone.cli.net import net
 from markone.cli.predict import predict
 from markone.cli.runs import runs
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = typer.main.get_command(build_app())
         code = command(arguments, prog_name="markone", standalone_mode=False)
         sys.stdout.flush()
-    except USAGE_ERROR as error:
+    except typer.TyperException as error:
         return complain(usage_sentence(error, arguments), code=2)
     except InputError as error:
         return complain(str(error), code=2)

@@ -6,12 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import typer
-
 from markone.errors import InputError, did_you_mean
-
-# typer brings its own copy of click since 0.20 and used the package before: this name reaches ClickException in both.
-USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def complain(sentence: str, *, code: int) -> int:

@@ -51,7 +51,7 @@ def read_arrays(path: Path, *, inputs: str | None = None, targets: str | None = 
 
 def _load(path: Path) -> Mapping[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickle" in str(error).lower():

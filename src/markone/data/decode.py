@@ -26,7 +26,7 @@ SIGNATURES = (
     (b"BM", "BMP"),
 )
 HEAD = 16  # bytes that tell the format
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")  # MPO: what many phones and cameras call JPEG
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png",),
@@ -72,7 +72,7 @@ def decode(data: bytes, *, size: Size, fit: Fit, extension: str) -> Decoded:
         [] if extension.lower() in EXTENSIONS[found] else [f"is {found} in content, not {extension or 'unnamed'}"]
     )
     try:
-        return _decode(data, size, fit, oddities)
+        return _decode(data, found, size, fit, oddities)
     except Unusable:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types for damaged files; none may end a training
@@ -104,20 +104,21 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def _decode(data: bytes, size: Size, fit: Fit, oddities: list[str]) -> Decoded:
+def _decode(data: bytes, form: str, size: Size, fit: Fit, oddities: list[str]) -> Decoded:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=(form,)) as image:
         width, height = image.size
         if min(width, height) < 2:
             raise Unusable(f"has only {width}x{height} pixels")
-        if getattr(image, "is_animated", False) and image.format != "MPO":
+        if form != "JPEG" and getattr(image, "is_animated", False):
             oddities.append("is animated: its first frame is taken")
-        if image.format in ("JPEG", "MPO"):
+        if form == "JPEG":
             wanted = _scaled((width, height), size, fit)
             image.draft(None, (int(DRAFT * wanted[0]), int(DRAFT * wanted[1])))
         image.load()
-        resized = _resize(_eight_bits(_upright(image, oddities), oddities), size, fit)
+        plain = _eight_bits(_upright(image, oddities), oddities)
+        resized = _resize(plain, size, fit)
     pixels = np.asarray(resized)
     if pixels.ndim == 2:
         return Decoded(np.repeat(pixels[:, :, np.newaxis], 3, axis=2), True, tuple(oddities))
@@ -157,8 +158,10 @@ def _eight_bits(image: "Image.Image", oddities: list[str]) -> "Image.Image":
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
     if mode in ("L", "1"):
         return image.convert("L")
-    if mode in ("P", "CMYK"):
-        oddities.append("has a palette, converted to RGB" if mode == "P" else "is CMYK, converted to RGB")
+    if mode == "P" and image.format != "GIF":  # every GIF has one
+        oddities.append("has a palette, converted to RGB")
+    if mode == "CMYK":
+        oddities.append("is CMYK, converted to RGB")
     return image.convert("RGB") if mode != "RGB" else image
 
 

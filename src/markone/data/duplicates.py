@@ -149,7 +149,7 @@ def _hash_rows(rows: NDArray[np.generic]) -> NDArray[np.uint64]:
 
 def _load(path: Path, n: int) -> Duplicates | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             threshold = float(kept["threshold"])
             found = Duplicates(
                 kept["clusters"], kept["exact"], kept["near"], None if np.isnan(threshold) else threshold

@@ -178,17 +178,21 @@ def _groups(places: Sequence[Place]) -> NDArray[np.int64]:
 
 def _refuse_empty_classes(root: Path, tree: Tree, kept: Sequence[Place], packed: Packed) -> None:
     """Every class needs a picture that can be read, in the training part where there are parts."""
+    reasons = [f"{bad.path}, which {bad.reason}" for bad in packed.set_aside]
+    if not kept:
+        raise DataError(
+            "data-no-images",
+            f"none of the {len(reasons):,} files in the class folders of {root} is a picture, such as {reasons[0]}.",
+        )
     there = {place.label for place in kept if place.part in (None, Part.TRAINING)}
-    for name in tree.classes:
-        if name in there:
-            continue
-        folder = next(f"{place}" for place in (f"train/{name}", name) if (root / place).is_dir() or place == name)
-        reasons = [s for s in packed.set_aside if name in Path(s.path).parts[:-1]]
-        why = f"{len(reasons)} files were set aside, such as {reasons[0].path}, which {reasons[0].reason}"
+    for name in (name for name in tree.classes if name not in there):
+        own = [bad for bad in packed.set_aside if name in Path(bad.path).parts[:-1]]
+        why = f"{len(own)} files were set aside, such as {own[0].path}, which {own[0].reason}" if own else "there is none"
+        where = " in the training part" if any(place.part is not None for place in kept) else ""
         raise DataError(
             "data-class-empty",
-            f"the class {_printable(name)} of {root} has no picture to train on "
-            f"({why if reasons else f'the folder {folder} holds none'}): add pictures, or remove its folder.",
+            f"the class {_printable(name)} of {root} has no picture to train on{where} ({why}): "
+            "add pictures, or remove its folder.",
         )
 
 

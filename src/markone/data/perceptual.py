@@ -19,6 +19,7 @@ Pictures = NDArray[np.uint8]
 
 LAYOUT, DETAIL = 16, 8  # blocks per side
 SIDE = 64  # pixels per side that are looked at; larger pictures are scaled down
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, by which Pillow makes pictures grey
 LEAST_DETAIL = 0.5  # grey levels (root mean square) of detail under which it is rounding noise
 CHUNK = 2048  # pictures at once
 PAIRS = 1 << 21  # pairs at once
@@ -26,6 +27,7 @@ SAMPLE = 4096  # pictures whose pairs show how alike pictures are by chance
 AXES = 32  # principal axes of the layout that the hash looks at
 COARSE = 8  # of these, a first look at a pair
 WORK = 2e10  # multiplications that comparing all pairs of the sample may take: about half a second on two cores
+LEAST_RANK = 64  # pairs of all that the line begins at, at least
 FEW = 32  # pictures under which there are too few pairs for a line through them
 FLIPS = 5  # bits of the hash, those nearest to their threshold, that are tried both ways
 MORE_BITS = 2  # than the data has doublings: more bits are faster and find less
@@ -62,8 +64,8 @@ def chance_similarity(pictures: Pictures, layout: Floats) -> float | None:
 
     The number of pairs within the distance r = sqrt(2 - 2 similarity) grows like r^d, d being the correlation dimension
     (Grassberger, Procaccia 1983). A sample tells how far apart the closest n/8 and the closest n/2 of all pairs of n pictures
-    are, and the line through both is followed down to one pair. Where every fourth picture has a copy, copies are among
-    these, the line is too low, and only the closest copies are found.
+    are (the 64th and the 256th closest of few), and the line through both is followed down to one pair. Where every fourth
+    picture has a copy, copies are among these, the line is too low, and only the closest copies are found.
     """
     n = len(pictures)
     size = min(SAMPLE, n, int((WORK / (layout.shape[1] + details(pictures[:1]).shape[1])) ** 0.5))
@@ -74,11 +76,12 @@ def chance_similarity(pictures: Pictures, layout: Floats) -> float | None:
     both = np.concatenate([layout[rows], seen], axis=1)
     alike = both @ both.T / 2
     np.fill_diagonal(alike, -1)
-    near = max(size * size // (8 * n), 4)
+    share = (size / n) ** 2  # of all pairs that are in the sample
+    near = int(np.clip(max(n / 8, LEAST_RANK) * share, 4, size * size / 32))
     ranks = alike.size - 2 * np.array([near, 4 * near])  # each pair is in the matrix twice
     r_near, r_far = np.sqrt(np.maximum(2 - 2 * np.partition(alike, ranks, axis=None)[ranks].astype(float), 1e-8))
     dimension = np.log(4) / max(np.log(r_far / r_near), 1e-6)
-    return float(1 - (r_near * (n / 8) ** (-1 / dimension)) ** 2 / 2)
+    return float(1 - (r_near * (near / share) ** (-1 / dimension)) ** 2 / 2)
 
 
 def alike_pairs(layout: Floats, least: float) -> Ints:
@@ -152,8 +155,9 @@ def _expand(first: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:
 
 def _grey(pictures: Pictures) -> Floats:
     """float32 (n, side, side), at most 64 pixels a side."""
-    channels = pictures.shape[3]
-    grey: Floats = pictures[..., 0].astype(np.float32) if channels == 1 else pictures.mean(axis=3, dtype=np.float32)
+    pixels = pictures.astype(np.float32)
+    channels = pixels.shape[3]
+    grey: Floats = pixels[..., :3] @ LUMA if channels >= 3 else pixels.mean(axis=3) if channels > 1 else pixels[..., 0]
     if max(grey.shape[1:]) <= SIDE:
         return grey
     return _blocks(grey, SIDE)

@@ -118,7 +118,7 @@ def _read_jpegs(file: Path, progress: Progress | None) -> Loaded:
     from PIL import Image
 
     key = hashlib.sha256(file.read_bytes()).hexdigest()[:32]
-    with np.load(file, allow_pickle=False) as stored:
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
         labels = np.concatenate([stored["train_y"], stored["test_y"]]).astype(np.int64)
         tests = len(stored["test_y"])
         if (store := open_store(key)) is not None:

@@ -92,7 +92,7 @@ class SplitResult:
     def load(path: Path) -> "SplitResult":
         """Raises RunError where the file is absent or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return SplitResult(stored["part"].astype(np.int8), tuple(map(str, stored["sentences"])))
         except Exception as error:  # zipfile, zlib and numpy each raise their own for a damaged file
             raise RunError(
@@ -130,7 +130,7 @@ def _given(dataset: Dataset, clusters: Ints | None) -> tuple[NDArray[np.int8], l
     if dataset.parts is None:
         return np.full(len(dataset), UNASSIGNED, dtype=np.int8), []
     part, sentences = dataset.parts.astype(np.int8), list[str]()
-    for labels, what in ((clusters, "duplicate"), (dataset.groups, "share a group with")):
+    for labels, what in ((clusters, "they duplicate"), (dataset.groups, "they share a group with")):
         if labels is not None:
             sentences += _leave_out(part, labels, what)
     return part, sentences
@@ -146,7 +146,7 @@ def _leave_out(part: NDArray[np.int8], labels: Ints, what: str) -> list[str]:
         out = kept[labels] & np.isin(part, others)
         for name, these in (("validation", [int(Part.VALIDATION)]), ("training", drawn)):
             if count := int((out & np.isin(part, these)).sum()):
-                sentences.append(f"{count:,} {name} samples {what} a {keeper.label} sample and are left out.")
+                sentences.append(f"Left out, because {what} a {keeper.label} sample: {count:,} of {name}.")
         part[out] = Part.LEFT_OUT
     return sentences
 
@@ -194,7 +194,7 @@ def _kept_together(clusters: Ints) -> list[str]:
     many = sizes[sizes > 1]
     if not len(many):
         return []
-    return [f"{many.sum():,} samples are duplicates of each other in {len(many):,} clusters; each is kept on one side."]
+    return [f"Clusters of duplicates, each kept on one side: {len(many):,}, with {many.sum():,} samples."]
 
 
 def _thin_classes(
@@ -212,5 +212,5 @@ def _thin_classes(
         there = np.isin(present, dataset.targets[part == kind])
         for index in np.flatnonzero(~there):
             name, count = dataset.classes[present[index]], held[index]
-            sentences.append(f"The class {name} is absent from {kind.label}: it has only {count} separate samples.")
+            sentences.append(f"The class {name} is absent from {kind.label} (samples that may be parted: {count}).")
     return sentences

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from markone.errors import DataError
 
-VERSION = 1  # raised when the layout or the decoding changes, so that older stores are not taken for ours
+VERSION = 2  # raised when the layout or the decoding changes, so that older stores are not taken for ours
 BLOCK = 1 << 20
 CHECKED = 64 * BLOCK  # a store up to this size is checked whole at every start, a larger one at blocks spread over it
 STALE_SECONDS = 24 * 3600  # after which what a killed process left aside is removed

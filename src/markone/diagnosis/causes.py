@@ -56,10 +56,10 @@ def explains(cause: Finding, symptom: Finding) -> bool:
     """Whether one finding follows from the other: by what they are, how severe they are, and which began first."""
     if symptom.slug not in EXPLAINS.get(cause.slug, frozenset()):
         return False
-    if cause.severity is Severity.NOTE and symptom.severity is not Severity.NOTE:
-        return False  # what is worth a note only cannot be why something is worse
     if cause.slug == "lr-too-high" and symptom.slug in STATES:
         return symptom.since_step > FIRST_STEP
+    if cause.severity is Severity.NOTE and symptom.severity is not Severity.NOTE:
+        return False  # what is worth a note only cannot be why something is worse
     if cause.slug in STATES and symptom.slug == "lr-too-high":
         return cause.since_step <= FIRST_STEP
     if symptom.slug in STATES:

@@ -100,6 +100,18 @@ def is_over(run: Run) -> bool:
     return run.status != "running"
 
 
+def may_come_back(run: Run) -> bool:
+    """Whether it still runs, and the last tenth of the batch losses lies under the tenth before by more than chance: wait and see."""
+    if is_over(run):
+        return False
+    losses = run.scalars("loss", "batch").values
+    size = max(int(limit.EARLY_SAMPLES), round(len(losses) * limit.RECENT_LOSSES))
+    if len(losses) < 2 * size:
+        return True
+    now, before = losses[-size:], losses[-2 * size : -size]
+    return bool(before.mean() - now.mean() > limit.FALL * math.sqrt((now.var() + before.var()) / size))
+
+
 @dataclass(frozen=True, eq=False)
 class Steps:
     """The sampled optimizer steps: learning rate, what the same batch's loss fell by, what its gradient promised, |change| / |weights|."""
@@ -169,7 +181,7 @@ def confidence(distance: float, agreeing: float, of: float | None = None) -> flo
     distance: how far over the threshold, in natural logarithms; at the threshold the odds are even. agreeing, of: how many samples say
     so, of how many, by Laplace's rule of succession.
     """
-    return round((1 - math.exp(-max(distance, 0.0)) / 2) * (agreeing + 1) / ((of or agreeing) + 2), 3)
+    return round(float((1 - math.exp(-max(distance, 0.0)) / 2) * (agreeing + 1) / ((of or agreeing) + 2)), 3)
 
 
 def log_ratio(value: float, reference: float) -> float:

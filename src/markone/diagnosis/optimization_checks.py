@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from markone.diagnosis.evidence import (
     is_over,
     learning,
     log_ratio,
+    may_come_back,
     of_net,
     sampled_steps,
     since,
@@ -85,7 +87,11 @@ def lr_too_high(run: Run) -> Iterator[Finding]:
         return
     signs = (_thrown, _hovers, _rewrites, _lost) if is_finite(run) else (_ran_away,)
     found = [sign(run, state, steps, blind) for sign in signs]
-    yield from sorted((one for one in found if one), key=lambda one: one.severity.rank, reverse=True)[:1]
+    worst = sorted((one for one in found if one), key=lambda one: one.severity.rank, reverse=True)[:1]
+    if is_over(run) or state.learned <= limit.NOTHING_LEARNED:
+        yield from worst
+    else:  # the schedule may bring the rate down yet, and the training come back
+        yield from (replace(one, severity=Severity.NOTE) for one in worst)
 
 
 def _ran_away(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
@@ -120,7 +126,7 @@ def _thrown(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | 
     need = limit.THROWN if state.learned <= limit.UNMOVED_LEARNED else limit.THROWN_WELL
     need = limit.THROWN_DOWN if state.learned <= limit.NOTHING_LEARNED else need
     cost = rise * (1 - min(1.0, state.learned))
-    if cost < need or state.learned >= limit.WELL_LEARNED or (not is_over(run) and _falls(run)):
+    if cost < need or state.learned >= limit.WELL_LEARNED or may_come_back(run):
         return None
     message = (
         f"At a learning rate of {steps.lr.max():g} the loss rose at step {step} by {rise:.3g} times what a blind guess loses, and"
@@ -137,7 +143,7 @@ def _hovers(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | 
     """
     late = steps.at_full_rate.recent
     late = late.where(np.isfinite(late.ratio))
-    if len(late) < limit.EARLY_SAMPLES or (not is_over(run) and _falls(run)):
+    if len(late) < limit.EARLY_SAMPLES or may_come_back(run):
         return None
     ratio = float(np.median(late.ratio))
     depth = float(np.median(late.predicted / (4 * np.maximum(1 - late.ratio, 1e-6)))) / blind
@@ -157,7 +163,7 @@ def _hovers(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | 
 def _rewrites(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
     """One step changed the weights by much of their own size and overshot: what they had begun with is gone."""
     hits = steps.where((steps.update_ratio >= limit.REWRITE) & (steps.gain < limit.OVERSHOOT * np.abs(steps.predicted)))
-    if not len(hits) or state.learned >= limit.WELL_LEARNED or (not is_over(run) and _falls(run)):
+    if not len(hits) or state.learned >= limit.WELL_LEARNED or may_come_back(run):
         return None
     worst, step = float(hits.update_ratio.max()), int(hits.steps[hits.update_ratio.argmax()])
     message = (
@@ -229,17 +235,6 @@ def _largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
 
 def _gets_on(run: Run) -> bool:
     return won_lately(skill(run, "training")) >= limit.RISING_FAST
-
-
-def _falls(run: Run) -> bool:
-    """Whether the last tenth of the batch losses lies under the tenth before by more than chance: it is coming back."""
-    losses = run.scalars("loss", "batch").values
-    size = max(int(limit.EARLY_SAMPLES), round(len(losses) * limit.RECENT_LOSSES))
-    if len(losses) < 2 * size:
-        return True
-    now, before = losses[-size:], losses[-2 * size : -size]
-    error = math.sqrt((now.var() + before.var()) / size)
-    return bool(before.mean() - now.mean() > error)
 
 
 def lr_too_low(run: Run) -> Iterator[Finding]:

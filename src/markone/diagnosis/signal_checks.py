@@ -15,6 +15,7 @@ from markone.diagnosis.evidence import (
     is_finite,
     learning,
     log_ratio,
+    may_come_back,
     recent,
     since,
 )
@@ -46,7 +47,9 @@ def vanishing_gradient(run: Run) -> Iterator[Finding]:
     delta_l = W_{l+1}^T delta_{l+1} * f'(z_l): a product over the layers (Hochreiter 1991; Glorot and Bengio 2010).
     """
     state, backward = learning(run), _backward(run)
-    if state is None or backward is None or not enough_vitals(run) or state.learned > limit.LITTLE_LEARNED:
+    if state is None or backward is None or not enough_vitals(run):
+        return
+    if state.learned > limit.LITTLE_LEARNED or may_come_back(run):
         return
     ratio = float(np.median(recent(backward.ratio)))
     if ratio > limit.GRADIENT_DECAY:
@@ -88,6 +91,8 @@ def exploding_gradient(run: Run) -> Iterator[Finding]:
     if ratio < limit.GRADIENT_GROWTH:
         return
     holds = backward.ratio >= limit.GRADIENT_GROWTH
+    if not holds[0] and may_come_back(run):
+        return
     yield Finding(
         slug="exploding-gradient",
         severity=state.severity,
@@ -108,7 +113,7 @@ def dead_relu(run: Run) -> Iterator[Finding]:
     """Most units of a layer are 0 for every sample, so that no gradient passes them, and little was learned (Lu et al. 2019)."""
     state = learning(run)
     found = _worst(run, "dead_fraction", limit.DEAD)
-    if state is None or found is None or state.learned > limit.LITTLE_LEARNED:
+    if state is None or found is None or state.learned > limit.LITTLE_LEARNED or may_come_back(run):
         return
     layer, share, steps, values = found
     holds = values >= limit.DEAD
@@ -142,7 +147,7 @@ def saturated_activation(run: Run) -> Iterator[Finding]:
     layer, share, steps, values = found
     began_flat = np.median(values[: int(limit.EARLY_SAMPLES)]) >= limit.SATURATED_AT_FIRST
     most = limit.WELL_LEARNED if began_flat and share >= limit.SATURATED_AT_FIRST else limit.LITTLE_LEARNED
-    if state.learned > most:
+    if state.learned > most or may_come_back(run):
         return
     holds = values >= limit.SATURATED
     start = since(steps, holds)

@@ -27,6 +27,9 @@ RECENT = Threshold(0.5, "share of the sampled steps: the later half")
 RECENT_LOSSES = Threshold(0.1, "share of the steps whose median loss is the loss at present")
 EARLY_SAMPLES = Threshold(5, "sampled steps that show the state the net began in; vitals are dense at first")
 MOSTLY = Threshold(0.9, "share of the samples from a step on that agree, so that it holds since that step")
+FALL = Threshold(
+    2, "standard errors that the loss fell by lately: 1 in 40 by chance, and 1 in 40 trainings waits for nothing"
+)
 FULL_RATE = Threshold(0.5, "of the largest learning rate so far: steps at less say little of that rate")
 
 # How much was learned: 1 - loss / blind guess, or (accuracy - blind) / (1 - blind), whichever is more.

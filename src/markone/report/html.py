@@ -50,7 +50,11 @@ def report_html(run: Run, findings: Sequence[Finding]) -> str:
 
 
 def _head(run: Run, summary: Summary) -> str:
-    numbers = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in summary.numbers)
+    numbers = "".join(
+        f"<div{' class=ill' if name == 'Findings' and value != 'none' else ''}>"
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in summary.numbers
+    )
     return (
         f'<header><p class="crumb">{escape(run.id)}</p><h1>{escape(summary.headline)}</h1>'
         f'<p class="lead">{escape(summary.lead)}</p></header>\n<dl>{numbers}</dl>'
