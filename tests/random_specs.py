@@ -114,8 +114,7 @@ def _values(option: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         low, high = bounds(metadata, step=0)
         open_low = any(isinstance(bound, annotated_types.Gt) for bound in metadata)
         open_high = any(isinstance(bound, annotated_types.Lt) for bound in metadata)
-        exclusions = {"exclude_min": open_low, "exclude_max": open_high}
-        return st.floats(low, high, allow_nan=False, allow_infinity=False, **exclusions)
+        return st.floats(low, high, allow_nan=False, allow_infinity=False, exclude_min=open_low, exclude_max=open_high)
     if option is str:
         return st.text(max_size=8)
     return specs(option)
@@ -123,15 +122,16 @@ def _values(option: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 
 def bounds(metadata: tuple[Any, ...], *, step: int) -> tuple[Any, Any]:
     """The closed interval of a number; ``step`` is what lies between an open bound and the first number inside."""
-    low, high = None, None
+    low: Any = None
+    high: Any = None
     for bound in metadata:
         match bound:
-            case annotated_types.Ge(least):
-                low = least
-            case annotated_types.Gt(least):
-                low = least + step
-            case annotated_types.Le(most):
-                high = most
-            case annotated_types.Lt(most):
-                high = most - step
+            case annotated_types.Ge():
+                low = bound.ge
+            case annotated_types.Gt():
+                low = bound.gt + step  # type: ignore[operator]
+            case annotated_types.Le():
+                high = bound.le
+            case annotated_types.Lt():
+                high = bound.lt - step  # type: ignore[operator]
     return low, high

@@ -151,7 +151,7 @@ def test_leaving_early_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None
         assert readers()
         break
     assert not readers()
-    epoch = batches.epoch(0)
+    epoch: Any = batches.epoch(0)
     next(epoch)
     epoch.close()
     assert not readers()
@@ -175,10 +175,14 @@ def test_a_failure_of_the_reader_reaches_the_loop(monkeypatch: pytest.MonkeyPatc
 def test_reading_runs_ahead_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RESIDENT_SHARE", 0.0)
     store = store_of(pictures())
-    taken: list[int] = []
-    take = store.take
-    monkeypatch.setattr(store, "take", lambda rows: [taken.append(len(rows)), take(rows)][1])
-    epoch = batches_of(store).epoch(0)
+    taken, take = list[int](), store.take
+
+    def counted(rows: torch.Tensor) -> torch.Tensor:
+        taken.append(len(rows))
+        return take(rows)
+
+    monkeypatch.setattr(store, "take", counted)
+    epoch: Any = batches_of(store).epoch(0)
     next(epoch)
     epoch.close()
     assert taken == [8, 8, 8], "the one in use and two more"

@@ -8,7 +8,8 @@ import pytest
 
 from markone.cli import main
 from markone.diagnosis.finding import Finding, Severity
-from markone.report import pages
+from markone.diagnosis.pages import page, slugs
+from markone.report.titles import title
 from tests.synthetic_run import write_run
 
 FOUND = [
@@ -46,8 +47,9 @@ class TestDiagnose:
     def test_the_text_names_the_cause_first(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["diagnose", "one"]) == 0
         text = capsys.readouterr().out
-        assert text.index("1. severe  lr too high") < text.index("2. warning  dead relu, hidden.0, since step 12")
-        assert "It explains: vanishing gradient." in text
+        assert text.index("1. severe  The learning rate is too high") < text.index("2. warning  Units are dead")
+        assert "hidden.0, since step 12" in text
+        assert "It explains: The gradient vanishes before it reaches the first layers." in text
         assert "markone explain dead-relu" in text
 
     @pytest.mark.parametrize(
@@ -90,20 +92,20 @@ class TestExplain:
     def test_without_a_slug_all_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["explain", "--format", "json"]) == 0
         rows = json.loads(capsys.readouterr().out)
-        assert [row["slug"] for row in rows] == list(pages.all_slugs())
+        assert [row["slug"] for row in rows] == list(slugs())
         assert main(["explain"]) == 0
         listed = capsys.readouterr().out
         assert all(row["slug"] in listed for row in rows)
 
-    @pytest.mark.parametrize("slug", pages.all_slugs())
+    @pytest.mark.parametrize("slug", slugs())
     def test_every_page_is_shown(self, slug: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["explain", slug]) == 0
         assert len(capsys.readouterr().out.splitlines()) > 5
         assert main(["explain", slug, "--format", "json"]) == 0
         document = json.loads(capsys.readouterr().out)
-        assert document == {"slug": slug, "title": pages.title(slug), "page": pages.page(slug)}
+        assert document == {"slug": slug, "title": title(slug), "page": page(slug)}
 
     def test_every_check_has_a_page(self) -> None:
         from markone.diagnosis.diagnose import CHECKS
 
-        assert {check.__name__.replace("_", "-") for check in CHECKS} <= set(pages.all_slugs())
+        assert {check.__name__.replace("_", "-") for check in CHECKS} <= set(slugs())

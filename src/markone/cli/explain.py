@@ -18,20 +18,21 @@ def explain(
     from rich.markdown import Markdown
 
     from markone.cli.output import open_console, print_json
-    from markone.report.pages import all_slugs, page, require_slug, title
+    from markone.diagnosis.pages import page, slugs
     from markone.report.text import plain_table
+    from markone.report.titles import title
 
     if slug is not None:
-        text = page(require_slug(slug))
+        text = page(slug)
         if format == Format.JSON:
             print_json({"slug": slug, "title": title(slug), "page": text})
         else:
             open_console().print(Markdown(text))
         return
     if format == Format.JSON:
-        print_json([{"slug": slug, "title": title(slug)} for slug in all_slugs()])
+        print_json([{"slug": slug, "title": title(slug)} for slug in slugs()])
         return
     table = plain_table("finding", "what it says")
-    for name in all_slugs():
+    for name in slugs():
         table.add_row(name, title(name))
     open_console().print(table)

@@ -96,8 +96,8 @@ def is_finite(run: Run) -> bool:
 
 
 def is_over(run: Run) -> bool:
-    """Whether no more steps come: what was not learned will not be."""
-    return run.status != "running"
+    """Whether the training has come to its end: what was not learned will not be. One that was interrupted may go on."""
+    return run.status in ("finished", "non-finite")
 
 
 def may_come_back(run: Run) -> bool:
@@ -133,6 +133,12 @@ class Steps:
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.where(self.predicted > 0, self.gain / self.predicted, np.nan)
+
+    @property
+    def depth(self) -> Floats:
+        """How far under the batch the parabola's floor lies along each step: predicted / (2 a) with a = 2 (1 - ratio)."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return self.predicted / (4 * (1 - self.ratio))
 
     def where(self, chosen: Bools) -> "Steps":
         numbers = (self.lr[chosen], self.gain[chosen], self.predicted[chosen], self.update_ratio[chosen])

@@ -18,6 +18,7 @@ from markone.diagnosis.evidence import (
     won_lately,
 )
 from markone.diagnosis.finding import Finding, Severity
+from markone.diagnosis.wording import share
 from markone.training.run import Run
 
 
@@ -47,12 +48,12 @@ def overfitting(run: Run) -> Iterator[Finding]:
     rise, best_step = _validation_rise(run)
     worsens = rise >= limit.LOSS_RISE
     message = (
-        f"Validation keeps {_share(gap.validation)} of a blind guess's error and training {_share(gap.training)}: a gap of"
+        f"Validation keeps {share(gap.validation)} of a blind guess's error and training {share(gap.training)}: a gap of"
         f" {gap.errors:.1f} standard errors"
     )
     if worsens:
         message += (
-            f", and since step {best_step:,} the validation loss has risen by {_share(rise)} of a blind guess's while the training"
+            f", and since step {best_step:,} the validation loss has risen by {share(rise)} of a blind guess's while the training"
             " loss went on falling"
         )
     yield Finding(
@@ -112,7 +113,6 @@ def underfitting(run: Run) -> Iterator[Finding]:
     gap = _gap(run)
     if gap is not None and gap.errors >= limit.GAP_ERRORS:
         return
-    poor = state.explained <= limit.UNEXPLAINED
     rising = won_lately(skill(run, "training")) >= limit.STILL_RISING
     parameters, samples = run.complexity().get("parameters"), run.facts.get("samples", {}).get("training")
     why = "it still learns, so the training was too short" if rising else "and it has stopped learning"
@@ -122,22 +122,16 @@ def underfitting(run: Run) -> Iterator[Finding]:
         why += ": the net cannot tell the targets from these inputs, or something holds it back"
     yield Finding(
         slug="underfitting",
-        severity=(Severity.SEVERE if state.learned <= limit.NOTHING_LEARNED else Severity.WARNING)
-        if poor
-        else Severity.NOTE,
+        severity=state.severity if state.explained <= limit.UNEXPLAINED else Severity.NOTE,
         where="training",
         since_step=run.steps,
         measured=state.learned,
-        reference=float(limit.LITTLE_LEARNED),
+        reference=limit.LITTLE_LEARNED,
         confidence=confidence(
             log_ratio(limit.LITTLE_LEARNED, max(state.learned, 0.01)), len(run.scalars("loss", "training"))
         ),
         message=(
-            f"At the end {_share(max(state.learned, 0.0))} of a blind guess's error is gone on the training part itself, {why}."
+            f"At the end {share(max(state.learned, 0.0))} of a blind guess's error is gone on the training part itself, {why}."
         ),
         evidence={"loss_left": state.now, "parameters": parameters, "skill_won_lately": rising},
     )
-
-
-def _share(fraction: float) -> str:
-    return f"{100 * fraction:.3g} %"

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.evidence import (
-    Bools,
     Learning,
     Steps,
     blind_loss,
@@ -19,6 +18,7 @@ from markone.diagnosis.evidence import (
     learning,
     log_ratio,
     may_come_back,
+    median,
     of_net,
     sampled_steps,
     since,
@@ -26,6 +26,7 @@ from markone.diagnosis.evidence import (
     won_lately,
 )
 from markone.diagnosis.finding import Finding, Severity
+from markone.diagnosis.wording import share
 from markone.training.run import Run
 
 
@@ -74,139 +75,150 @@ def _first_bad_layer(run: Run, step: int) -> str | None:
     return None
 
 
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """What the signs of a learning rate that is too high look at. rise: the largest of the loss, in blind guesses; and its step."""
+
+    run: Run
+    state: Learning
+    steps: Steps
+    blind: float
+    rise: float
+    rise_step: int
+
+    @property
+    def lr(self) -> str:
+        return f"{self.steps.lr.max():.3g}"
+
+    def sampled_since(self, step: int) -> int:
+        return int((self.steps.steps >= step).sum())
+
+
 def lr_too_high(run: Run) -> Iterator[Finding]:
     """Steps overshoot, and it costs: the loss ran away, was thrown up and stays, hovers over the valley's floor, or was lost again.
 
     Along a step of length a (1 reaches the floor) a parabola gains 1 - a/2 of what its gradient promised.
     """
-    state, blind = learning(run), blind_loss(run)
-    if state is None or blind is None or (is_finite(run) and not enough_vitals(run)):
+    state, blind, steps = learning(run), blind_loss(run), sampled_steps(run)
+    finite = is_finite(run)
+    steps = steps if finite else steps.where(steps.steps < _bad_step(run))
+    if state is None or blind is None or not len(steps) or (finite and not enough_vitals(run)):
         return
-    steps = sampled_steps(run)
-    if not len(steps):
-        return
-    signs = (_thrown, _hovers, _rewrites, _lost) if is_finite(run) else (_ran_away,)
-    found = [sign(run, state, steps, blind) for sign in signs]
-    worst = sorted((one for one in found if one), key=lambda one: one.severity.rank, reverse=True)[:1]
+    descent = Descent(run, state, steps, blind, *_largest_rise(run, steps, blind))
+    signs = (_thrown, _hovers, _rewrites, _lost) if finite else (_ran_away,)
+    found = [one for sign in signs if (one := sign(descent))]
+    worst = sorted(found, key=lambda one: one.severity.rank, reverse=True)[:1]
     if is_over(run) or state.learned <= limit.NOTHING_LEARNED:
         yield from worst
     else:  # the schedule may bring the rate down yet, and the training come back
         yield from (replace(one, severity=Severity.NOTE) for one in worst)
 
 
-def _ran_away(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
+def _ran_away(at: Descent) -> Finding | None:
     """The loss is no number any more, after steps that made it worse."""
-    bad = _bad_step(run)
-    before = steps.where(steps.steps < bad)
-    if not len(before):
+    uphill = ~(at.steps.gain >= 0)
+    fraction = float(uphill.mean())
+    if at.rise < limit.THROWN and fraction < limit.UPHILL:
         return None
-    uphill = ~(before.gain >= 0)
-    share, (rise, _) = float(uphill.mean()), _largest_rise(run, before, blind)
-    if rise < limit.THROWN and share < limit.UPHILL:
-        return None
-    losses = run.scalars("loss", "batch").values
+    losses = at.run.scalars("loss", "batch").values
     last = losses[np.isfinite(losses)][-1:]
-    message = f"At a learning rate of {steps.lr.max():g} the loss ran away: {uphill.sum()} of {len(before)} sampled steps made"
-    message += " their own batch worse" + (f", and it was {last[0]:.3g} before it was no number." if len(last) else ".")
-    return _too_high(
-        run,
-        Severity.SEVERE,
-        message,
-        share,
-        limit.UPHILL,
-        since(before.steps, uphill),
-        log_ratio(share, limit.UPHILL),
-        uphill,
-    )
-
-
-def _thrown(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
-    """One step cost more than there is to learn, and the training has not come back from it."""
-    rise, step = _largest_rise(run, steps, blind)
-    need = limit.THROWN if state.learned <= limit.UNMOVED_LEARNED else limit.THROWN_WELL
-    need = limit.THROWN_DOWN if state.learned <= limit.NOTHING_LEARNED else need
-    cost = rise * (1 - min(1.0, state.learned))
-    if cost < need or state.learned >= limit.WELL_LEARNED or may_come_back(run):
-        return None
-    message = (
-        f"At a learning rate of {steps.lr.max():g} the loss rose at step {step} by {rise:.3g} times what a blind guess loses, and"
-        f" the training has not come back from it: {_share(state.learned)} of a blind guess's error is gone."
-    )
-    after = steps.steps >= step
-    return _too_high(run, state.severity, message, rise, need, step, log_ratio(cost, need), after[after])
-
-
-def _hovers(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
-    """Steps carry past the valley's floor, though much is left down to it.
-
-    With r = gain / predicted = 1 - a/2 the floor lies predicted / (2 a) = predicted / (4 (1 - r)) below.
-    """
-    late = steps.at_full_rate.recent
-    late = late.where(np.isfinite(late.ratio))
-    if len(late) < limit.EARLY_SAMPLES or may_come_back(run):
-        return None
-    ratio = float(np.median(late.ratio))
-    depth = float(np.median(late.predicted / (4 * np.maximum(1 - late.ratio, 1e-6)))) / blind
-    if ratio > limit.OVERSHOOT or depth < limit.FLOOR_DEPTH:
-        return None
-    message = (
-        f"At a learning rate of {steps.lr.max():g} steps carry past the valley's floor: they gain {_share(ratio)} of what their"
-        f" gradient promises, where a step to the floor gains 50 %, and the floor lies {_share(depth)} of a blind guess's loss lower."
-    )
-    low = late.ratio <= limit.OVERSHOOT
-    severity = Severity.NOTE if _gets_on(run) else state.severity
-    return _too_high(
-        run, severity, message, ratio, limit.OVERSHOOT, since(late.steps, low), 1 - ratio / limit.OVERSHOOT, low
-    )
-
-
-def _rewrites(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
-    """One step changed the weights by much of their own size and overshot: what they had begun with is gone."""
-    hits = steps.where((steps.update_ratio >= limit.REWRITE) & (steps.gain < limit.OVERSHOOT * np.abs(steps.predicted)))
-    if not len(hits) or state.learned >= limit.WELL_LEARNED or may_come_back(run):
-        return None
-    worst, step = float(hits.update_ratio.max()), int(hits.steps[hits.update_ratio.argmax()])
-    message = (
-        f"At a learning rate of {steps.lr.max():g} step {step} changed the weights by {_share(worst)} of their size and overshot:"
-        f" what they began with is gone, and {_share(max(state.learned, 0.0))} of a blind guess's error has been learned since."
-    )
-    after = steps.steps >= step
-    severity = Severity.NOTE if state.learned > limit.LITTLE_LEARNED and _gets_on(run) else state.severity
-    return _too_high(run, severity, message, worst, limit.REWRITE, step, log_ratio(worst, limit.REWRITE), after[after])
-
-
-def _lost(run: Run, state: Learning, steps: Steps, blind: float) -> Finding | None:
-    """What was learned is lost again, after a step that overshot."""
-    rise, step = _largest_rise(run, steps, blind)
-    lost = state.now - state.best
-    if lost < limit.LOST or rise < limit.LOST or not np.isfinite(lost):
-        return None
-    message = (
-        f"At a learning rate of {steps.lr.max():g} what was learned is lost again: the loss had come down to {_share(state.best)} of a"
-        f" blind guess's and is at {_share(state.now)} now; the largest rise was at step {step}."
-    )
-    after = steps.steps >= step
-    return _too_high(run, state.severity, message, lost, limit.LOST, step, log_ratio(lost, limit.LOST), after[after])
-
-
-def _too_high(
-    run: Run,
-    severity: Severity,
-    message: str,
-    measured: float,
-    reference: float,
-    step: int,
-    distance: float,
-    holds: Bools,
-) -> Finding:
     return Finding(
         slug="lr-too-high",
-        severity=severity,
+        severity=Severity.SEVERE,
+        since_step=since(at.steps.steps, uphill),
+        measured=fraction,
+        reference=limit.UPHILL,
+        confidence=confidence(log_ratio(fraction, limit.UPHILL), max(1, uphill.sum()), len(uphill)),
+        message=(
+            f"At a learning rate of {at.lr} the loss ran away: {uphill.sum()} of {len(uphill)} sampled steps made their own batch"
+            " worse" + (f", and it was {last[0]:.3g} before it was no number." if len(last) else ".")
+        ),
+    )
+
+
+def _thrown(at: Descent) -> Finding | None:
+    """One step cost more than there is to learn, and the training has not come back from it."""
+    need = limit.THROWN if at.state.learned <= limit.UNMOVED_LEARNED else limit.THROWN_WELL
+    need = limit.THROWN_DOWN if at.state.learned <= limit.NOTHING_LEARNED else need
+    cost = at.rise * (1 - min(1.0, at.state.learned))
+    if cost < need or at.state.learned >= limit.WELL_LEARNED or may_come_back(at.run):
+        return None
+    return Finding(
+        slug="lr-too-high",
+        severity=at.state.severity,
+        since_step=at.rise_step,
+        measured=at.rise,
+        reference=need,
+        confidence=confidence(log_ratio(cost, need), at.sampled_since(at.rise_step)),
+        message=(
+            f"At a learning rate of {at.lr} the loss rose at step {at.rise_step} by {at.rise:.3g} times what a blind guess loses, and"
+            f" the training has not come back from it: {share(max(at.state.learned, 0.0))} of a blind guess's error is gone."
+        ),
+    )
+
+
+def _hovers(at: Descent) -> Finding | None:
+    """Steps carry past the valley's floor, though much is left down to it."""
+    late = at.steps.at_full_rate.recent
+    late = late.where(np.isfinite(late.ratio))
+    if len(late) < limit.EARLY_SAMPLES or may_come_back(at.run):
+        return None
+    ratio, depth = median(late.ratio), median(late.depth) / at.blind
+    if ratio > limit.OVERSHOOT or depth < limit.FLOOR_DEPTH:
+        return None
+    low = late.ratio <= limit.OVERSHOOT
+    return Finding(
+        slug="lr-too-high",
+        severity=Severity.NOTE if _gets_on(at.run) else at.state.severity,
+        since_step=since(late.steps, low),
+        measured=ratio,
+        reference=limit.OVERSHOOT,
+        confidence=confidence(1 - ratio / limit.OVERSHOOT, low.sum(), len(low)),
+        message=(
+            f"At a learning rate of {at.lr} steps carry past the valley's floor: they gain {share(ratio)} of what their gradient"
+            f" promises, where a step to the floor gains 50 %, and the floor lies {share(depth)} of a blind guess's loss lower."
+        ),
+    )
+
+
+def _rewrites(at: Descent) -> Finding | None:
+    """One step changed the weights by much of their own size and overshot: what they had begun with is gone."""
+    overshot = at.steps.gain < limit.OVERSHOOT * np.abs(at.steps.predicted)
+    hits = at.steps.where((at.steps.update_ratio >= limit.REWRITE) & overshot)
+    if not len(hits) or at.state.learned >= limit.WELL_LEARNED or may_come_back(at.run):
+        return None
+    change, step = float(hits.update_ratio.max()), int(hits.steps[hits.update_ratio.argmax()])
+    gets_on = at.state.learned > limit.LITTLE_LEARNED and _gets_on(at.run)
+    return Finding(
+        slug="lr-too-high",
+        severity=Severity.NOTE if gets_on else at.state.severity,
         since_step=step,
-        measured=measured,
-        reference=reference,
-        confidence=confidence(distance, max(int(holds.sum()), 1), len(holds)),
-        message=message,
+        measured=change,
+        reference=limit.REWRITE,
+        confidence=confidence(log_ratio(change, limit.REWRITE), at.sampled_since(step)),
+        message=(
+            f"At a learning rate of {at.lr} step {step} changed the weights by {share(change)} of their size and overshot: what they"
+            f" began with is gone, and {share(max(at.state.learned, 0.0))} of a blind guess's error has been learned since."
+        ),
+    )
+
+
+def _lost(at: Descent) -> Finding | None:
+    """What was learned is lost again, after a step that overshot."""
+    lost = at.state.now - at.state.best
+    if lost < limit.LOST or at.rise < limit.LOST:
+        return None
+    return Finding(
+        slug="lr-too-high",
+        severity=at.state.severity,
+        since_step=at.rise_step,
+        measured=lost,
+        reference=limit.LOST,
+        confidence=confidence(log_ratio(lost, limit.LOST), at.sampled_since(at.rise_step)),
+        message=(
+            f"At a learning rate of {at.lr} what was learned is lost again: the loss had come down to {share(at.state.best)} of a"
+            f" blind guess's and is at {share(at.state.now)} now; the largest rise was at step {at.rise_step}."
+        ),
     )
 
 
@@ -227,7 +239,7 @@ def _largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
     if len(values) > window:
         smooth = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
         # 1.4826 median |x| estimates a standard deviation; a difference of two batches has sqrt 2 of one's.
-        noise = 1.4826 * float(np.median(np.abs(np.diff(values)))) / math.sqrt(2)
+        noise = 1.4826 * median(np.abs(np.diff(values))) / math.sqrt(2)
         rise = smooth - np.minimum.accumulate(smooth) - limit.NOISE * noise
         rises.append((float(rise.max()) / blind, int(at[int(rise.argmax()) + window // 2])))
     return max(rises)
@@ -249,21 +261,21 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
     known = steps.where(np.isfinite(steps.ratio))
     if len(known) < limit.LEAST_SAMPLES or _lr_is_rising(run):
         return
-    ratio = float(np.median(known.ratio))
+    ratio = median(known.ratio)
     rising = won_lately(skill(run, "validation") or skill(run, "training")) if is_over(run) else 0.0
     path = _path(run)
     moved = path > limit.SMALL_PATH or (state.learned > limit.UNMOVED_LEARNED and rising < limit.STILL_RISING)
     if ratio < limit.SHORT or (moved and rising < limit.STILL_RISING):
         return
-    update = float(np.median(known.update_ratio))
+    update = median(known.update_ratio)
     sure = state.learned <= limit.LITTLE_LEARNED and (not moved or update <= limit.SMALL_UPDATE)
     severity = state.severity if sure else Severity.NOTE
     short = known.ratio >= limit.SHORT
     room = "ten" if ratio > 1 - (1 - limit.SHORT) / 10 else f"{1 / (2 * (1 - ratio)):.0f}"
     message = (
-        f"At a learning rate of {known.lr.max():g} steps are far too short: they gain {_share(ratio)} of what their gradient promises,"
-        f" so steps more than {room} times longer still go downhill. In {run.steps:,} steps the weights moved by {_share(path)}"
-        f" of their size, and {_share(max(state.learned, 0.0))} of a blind guess's error is gone."
+        f"At a learning rate of {known.lr.max():.3g} steps are far too short: they gain {share(ratio)} of what their gradient promises,"
+        f" so steps more than {room} times longer still go downhill. In {run.steps:,} steps the weights moved by {share(path)}"
+        f" of their size, and {share(max(state.learned, 0.0))} of a blind guess's error is gone."
     )
     yield Finding(
         slug="lr-too-low",
@@ -290,7 +302,3 @@ def _lr_is_rising(run: Run) -> bool:
     """A warm-up that has not come to its end says nothing of the rate that it leads to."""
     rates = run.scalars("lr", "batch").values
     return not is_over(run) and len(rates) > 1 and rates[-1] >= rates.max() and rates[-1] > rates[0]
-
-
-def _share(fraction: float) -> str:
-    return f"{100 * fraction:.3g} %"

@@ -1,5 +1,6 @@
 """Checks of the signal through the layers: vanishing-gradient, exploding-gradient, dead-relu, saturated-activation."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,10 +17,12 @@ from markone.diagnosis.evidence import (
     learning,
     log_ratio,
     may_come_back,
+    median,
     recent,
     since,
 )
 from markone.diagnosis.finding import Finding
+from markone.diagnosis.wording import share, times
 from markone.training.run import Layer, Run
 
 SLOPES = {"Sigmoid": ("a sigmoid", 0.25), "Tanh": ("a tanh", 1.0)}  # largest |f'|
@@ -38,7 +41,7 @@ class Backward:
     @property
     def factor(self) -> float:
         """What each layer multiplies the gradient by, on its way back, in the geometric mean at present."""
-        return float(np.median(recent(self.ratio)) ** (1 / (self.layers - 1)))
+        return math.pow(median(recent(self.ratio)), 1 / (self.layers - 1))
 
 
 def vanishing_gradient(run: Run) -> Iterator[Finding]:
@@ -51,7 +54,7 @@ def vanishing_gradient(run: Run) -> Iterator[Finding]:
         return
     if state.learned > limit.LITTLE_LEARNED or may_come_back(run):
         return
-    ratio = float(np.median(recent(backward.ratio)))
+    ratio = median(recent(backward.ratio))
     if ratio > limit.GRADIENT_DECAY:
         return
     holds = backward.ratio <= limit.GRADIENT_DECAY
@@ -73,7 +76,7 @@ def _vanished(run: Run, backward: Backward, ratio: float) -> str:
     if ratio == 0:
         return f"No gradient at all reaches {first}, although there is one at {last}: a layer between them passes none."
     message = (
-        f"At {first} the gradient is {_times(1 / ratio)} times smaller than at {last}; each of the {backward.layers}"
+        f"At {first} the gradient is {times(1 / ratio)} times smaller than at {last}; each of the {backward.layers}"
     )
     message += f" layers multiplies it by about {backward.factor:.2g}"
     name, slope = SLOPES.get(_usual_activation(run), ("", 1.0))
@@ -87,7 +90,7 @@ def exploding_gradient(run: Run) -> Iterator[Finding]:
         return
     if is_finite(run) and not enough_vitals(run):
         return
-    ratio = float(np.median(recent(backward.ratio)))
+    ratio = median(recent(backward.ratio))
     if ratio < limit.GRADIENT_GROWTH:
         return
     holds = backward.ratio >= limit.GRADIENT_GROWTH
@@ -102,7 +105,7 @@ def exploding_gradient(run: Run) -> Iterator[Finding]:
         reference=limit.GRADIENT_GROWTH,
         confidence=confidence(log_ratio(ratio, limit.GRADIENT_GROWTH), holds.sum(), len(holds)),
         message=(
-            f"At {backward.first.name} the gradient is {_times(ratio)} times larger than at {backward.last.name}: on its way"
+            f"At {backward.first.name} the gradient is {times(ratio)} times larger than at {backward.last.name}: on its way"
             f" back each of the {backward.layers} layers multiplies it by about {backward.factor:.2g}, where 1 keeps it."
         ),
         evidence={"factor_per_layer": backward.factor, "learned": state.learned, "first_loss": state.first},
@@ -115,7 +118,7 @@ def dead_relu(run: Run) -> Iterator[Finding]:
     found = _worst(run, "dead_fraction", limit.DEAD)
     if state is None or found is None or state.learned > limit.LITTLE_LEARNED or may_come_back(run):
         return
-    layer, share, steps, values = found
+    layer, fraction, steps, values = found
     holds = values >= limit.DEAD
     start = since(steps, holds)
     began = "from the start" if holds[0] and start == steps[0] else f"since step {start}"
@@ -124,11 +127,11 @@ def dead_relu(run: Run) -> Iterator[Finding]:
         severity=state.severity,
         where=layer,
         since_step=start,
-        measured=share,
+        measured=fraction,
         reference=limit.DEAD,
-        confidence=confidence(log_ratio(1 - limit.DEAD, 1 - share), holds.sum(), len(holds)),
+        confidence=confidence(log_ratio(1 - limit.DEAD, 1 - fraction), holds.sum(), len(holds)),
         message=(
-            f"{_percent(share)} of the units of {layer} are 0 for every sample of the batch, {began}: their gradient is 0, so they"
+            f"{share(fraction)} of the units of {layer} are 0 for every sample of the batch, {began}: their gradient is 0, so they"
             " cannot come back by themselves, and layers before them learn through the few that live."
         ),
         evidence={"at_first": float(values[0]), "learned": state.learned, "layers": _present(run, "dead_fraction")},
@@ -144,9 +147,9 @@ def saturated_activation(run: Run) -> Iterator[Finding]:
     found = _worst(run, "saturated_fraction", limit.SATURATED)
     if state is None or found is None:
         return
-    layer, share, steps, values = found
+    layer, fraction, steps, values = found
     began_flat = np.median(values[: int(limit.EARLY_SAMPLES)]) >= limit.SATURATED_AT_FIRST
-    most = limit.WELL_LEARNED if began_flat and share >= limit.SATURATED_AT_FIRST else limit.LITTLE_LEARNED
+    most = limit.WELL_LEARNED if began_flat and fraction >= limit.SATURATED_AT_FIRST else limit.LITTLE_LEARNED
     if state.learned > most or may_come_back(run):
         return
     holds = values >= limit.SATURATED
@@ -157,11 +160,11 @@ def saturated_activation(run: Run) -> Iterator[Finding]:
         severity=state.severity,
         where=layer,
         since_step=start,
-        measured=share,
+        measured=fraction,
         reference=limit.SATURATED,
-        confidence=confidence(log_ratio(1 - limit.SATURATED, 1 - share), holds.sum(), len(holds)),
+        confidence=confidence(log_ratio(1 - limit.SATURATED, 1 - fraction), holds.sum(), len(holds)),
         message=(
-            f"{_percent(share)} of the outputs of {layer} lie where the function is flat, {began} ({_percent(values[0])} at first):"
+            f"{share(fraction)} of the outputs of {layer} lie where the function is flat, {began} ({share(values[0])} at first):"
             " there its slope is under a twentieth of the largest, so hardly any gradient passes."
         ),
         evidence={
@@ -173,11 +176,11 @@ def saturated_activation(run: Run) -> Iterator[Finding]:
 
 
 def _backward(run: Run) -> Backward | None:
-    """None for fewer than three layers with weights, or where no gradient was ever finite."""
+    """None for fewer than LEAST_LAYERS layers with weights, or where no gradient was ever finite."""
     layers = [layer for layer in run.layers if layer.role == "weights"]
     norms = run.vitals("activation_gradient_norm")
     layers = [layer for layer in layers if layer.name in norms]
-    if len(layers) < 3:
+    if len(layers) < limit.LEAST_LAYERS:
         return None
     steps, values = aligned({end.name: norms[end.name] for end in (layers[0], layers[-1])})
     known = np.isfinite(values).all(axis=1) & (values[:, 1] > 0)
@@ -192,23 +195,15 @@ def _worst(run: Run, vital: str, least: float) -> tuple[str, float, Ints, Floats
         return None
     for layer, series in run.vitals(vital).items():
         known = np.isfinite(series.values)
-        if known.any() and (share := float(np.median(recent(series.values[known])))) >= least:
-            return layer, share, series.steps[known], series.values[known]
+        if known.any() and (fraction := median(recent(series.values[known]))) >= least:
+            return layer, fraction, series.steps[known], series.values[known]
     return None
 
 
 def _present(run: Run, vital: str) -> dict[str, float]:
-    return {layer: float(np.median(recent(series.values))) for layer, series in run.vitals(vital).items()}
+    return {layer: median(recent(series.values)) for layer, series in run.vitals(vital).items()}
 
 
 def _usual_activation(run: Run) -> str:
     kinds = [layer.kind for layer in run.layers if layer.role == "activation"]
     return max(set(kinds), key=kinds.count) if kinds else ""
-
-
-def _times(factor: float) -> str:
-    return f"{factor:,.0f}" if factor < 1e4 else f"{factor:.0e}".replace("e+0", "e").replace("e+", "e")
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction:.0%}".replace("%", " %")

@@ -20,6 +20,7 @@ class Threshold(float):
 LEAST_SAMPLES = Threshold(8, "sampled steps: after 8 that agree, the rule of succession expects the next to by 9/10")
 LEAST_STEPS = Threshold(20, "steps: 2 / (1 - beta1) of Adam, before which its running mean is not yet a mean")
 LEAST_EPOCHS = Threshold(4, "evaluations: two in each half, so that halves can be compared")
+LEAST_LAYERS = Threshold(3, "layers with weights: between two there is one factor, and no product")
 LEAST_VALIDATION = Threshold(30, "samples: below, the 95 % interval of an accuracy of 1/2 is wider than +-18 points")
 
 # What is called the present.

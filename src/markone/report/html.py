@@ -13,7 +13,8 @@ from markone.diagnosis.finding import Finding
 from markone.report.chart import Curve, chart, smooth
 from markone.report.score import score_of
 from markone.report.summary import Summary, summarize_run
-from markone.report.words import kind_of, metric_name, number
+from markone.report.titles import title
+from markone.report.words import metric_name, number
 from markone.training.run import Run, Series
 
 STRETCHES = 50  # a smoothed curve is a mean over a fiftieth of the training: short enough to show its phases
@@ -63,12 +64,12 @@ def _head(run: Run, summary: Summary) -> str:
 
 def _finding(place: int, finding: Finding) -> str:
     where = f" · {finding.where}" if finding.where else ""
-    folded = ", ".join(kind_of(inner.slug) for inner in finding.folded)
+    folded = "; ".join(title(inner.slug) for inner in finding.folded)
     explains = f'<p class="folded">It explains: {escape(folded)}.</p>' if folded else ""
     severity = finding.severity.value
     return (
         f'<section><p class="tag {severity}">Finding {place} · {severity}{escape(where)} · since step {finding.since_step}</p>'
-        f"<h2>{escape(kind_of(finding.slug).capitalize())}</h2><p>{escape(finding.message)}</p>{explains}"
+        f"<h2>{escape(title(finding.slug))}</h2><p>{escape(finding.message)}</p>{explains}"
         f"<p><code>markone explain {escape(finding.slug)}</code></p></section>"
     )
 

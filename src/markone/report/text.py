@@ -17,7 +17,8 @@ from markone.report.document import notes_of
 from markone.report.score import score_of
 from markone.report.sparkline import sparkline
 from markone.report.summary import summarize_run
-from markone.report.words import age, duration, kind_of, metric_name, metric_value, number, several
+from markone.report.titles import title
+from markone.report.words import age, duration, metric_name, metric_value, number, several
 from markone.training.run import Run, Series
 
 STYLES = {Severity.SEVERE: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
@@ -83,7 +84,7 @@ def findings_text(findings: Sequence[Finding], unjudged: Sequence[str] = ()) -> 
 def finding_line(finding: Finding) -> Text:
     """A finding in one line, as it appears during a training."""
     severity = (finding.severity.value, STYLES[finding.severity])
-    return Text.assemble(severity, "  ", (kind_of(finding.slug), "bold"), f"  {finding.message}")
+    return Text.assemble(severity, "  ", (title(finding.slug), "bold"), f"  {finding.message}")
 
 
 def _finding_text(place: int, finding: Finding) -> RenderableType:
@@ -92,12 +93,12 @@ def _finding_text(place: int, finding: Finding) -> RenderableType:
         f"{place}. ",
         (finding.severity.value, STYLES[finding.severity]),
         "  ",
-        (kind_of(finding.slug), "bold"),
+        (title(finding.slug), "bold"),
         (f"{where}, since step {number(finding.since_step)}, confidence {finding.confidence:.0%}", "dim"),
     )
     lines: list[RenderableType] = [Text(finding.message)]
     if finding.folded:
-        lines.append(Text(f"It explains: {', '.join(kind_of(inner.slug) for inner in finding.folded)}.", "dim"))
+        lines.append(Text(f"It explains: {'; '.join(title(inner.slug) for inner in finding.folded)}.", "dim"))
     lines.append(Text(f"markone explain {finding.slug}", "cyan"))
     return Group(head, Padding(Group(*lines), (0, 0, 0, 3), expand=False))
 

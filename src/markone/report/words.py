@@ -86,11 +86,3 @@ def listing(words: Sequence[str]) -> str:
     """
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def kind_of(slug: str) -> str:
-    """
-    >>> kind_of("dead-relu")
-    'dead relu'
-    """
-    return slug.replace("-", " ")
