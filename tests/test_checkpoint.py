@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from markone.errors import RunError
+from markone.errors import TrainingError
 from markone.training import checkpoint
 from markone.training.checkpoint import CheckpointWriter, Snapshot, copy_tensors, read_latest, take, write
 
@@ -107,7 +107,7 @@ def test_a_full_disk_is_reported_in_one_sentence(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(checkpoint, "write", fail)
     writer = CheckpointWriter(tmp_path)
     writer.submit(take({"net": {}}, {}, step=1))
-    with pytest.raises(RunError, match=r"cannot write a checkpoint into .*No space left"):
+    with pytest.raises(TrainingError, match=r"cannot write a checkpoint into .*No space left"):
         writer.close()
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markone.errors import RunError
+from markone.errors import TrainingError
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ class CheckpointWriter:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            raise RunError(
+            raise TrainingError(
                 "checkpoint-failed", f"cannot write a checkpoint into {self.folder}: {failure}."
             ) from failure
 

@@ -164,11 +164,11 @@ class Predictor:
         """One picture as the training's store would hold it, or why it cannot be read."""
         from markone.data.decode import Fit, Unusable, decode, quiet_pillow
 
-        channels, height, _ = self.card["input_shape"]
+        channels, height, width = self.card["input_shape"]
         try:
             with quiet_pillow():
                 fit: Fit = getattr(self.recipe.data, "fit", "crop")
-                pixels = decode(path.read_bytes(), size=height, fit=fit, extension=path.suffix).pixels
+                pixels = decode(path.read_bytes(), size=(width, height), fit=fit, extension=path.suffix).pixels
         except (Unusable, OSError) as error:
             return str(error)
         if channels == 1:
