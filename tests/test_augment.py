@@ -40,19 +40,20 @@ def slowly_moved(pictures: torch.Tensor, crop: int, mirrored: bool, down: int, r
     return torch.from_numpy(padded[crop + down : crop + down + height, crop + right : crop + right + width])
 
 
-def moves_of(before: torch.Tensor, after: torch.Tensor, spec: Augmentation) -> list[list[tuple[bool, int, int]]]:
-    """For each picture every (mirrored, down, right) that explains it by the slow reference."""
-    border = spec.crop or 0
+def moves_of(moved: torch.Tensor, spec: Augmentation) -> list[set[tuple[bool, int, int]]]:
+    """For each of the moved numbered pictures every (mirrored, down, right) that explains it by the slow reference."""
+    border, (count, *size) = spec.crop or 0, moved.shape
     shifts = range(-border, border + 1)
     tried = [(m, d, r) for m in ((False, True) if spec.flip else (False,)) for d in shifts for r in shifts]
-    return [
-        [move for move in tried if torch.equal(slowly_moved(picture, border, *move), moved)]
-        for picture, moved in zip(before, after, strict=True)
-    ]
+    first = numbered(1, *size)[0]
+    references = torch.stack([slowly_moved(first, border, *each) for each in tried])
+    in_first = moved - torch.arange(count)[:, None, None, None] * 10**6
+    explained = (in_first[:, None] == references).flatten(2).all(2)
+    return [{each for each, fits in zip(tried, row, strict=True) if fits} for row in explained.tolist()]
 
 
 @given(sizes, st.booleans(), st.none() | st.integers(1, 12), st.integers(0, 10**6))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_moved_picture_is_a_crop_of_its_mirror_image(
     size: tuple[int, int, int, int], flip: bool, crop: int | None, seed: int
 ) -> None:
@@ -64,13 +65,13 @@ def test_a_moved_picture_is_a_crop_of_its_mirror_image(
     assert moved.shape == pictures.shape
     assert moved.dtype == pictures.dtype
     assert moved.is_contiguous()
-    assert all(moves_of(pictures, moved, spec))
+    assert all(moves_of(moved, spec))
 
 
 def test_moves_are_drawn_evenly() -> None:
     """Each of the 2 x 3 x 3 moves as often as the others: chi-square over 18 cells below its 99.99 % point."""
     pictures, spec = numbered(3600, 4, 5, 1), Augmentation(flip=True, crop=1)
-    found = [only for (only,) in moves_of(pictures, move(pictures, spec, generator()), spec)]
+    found = [only for (only,) in moves_of(move(pictures, spec, generator()), spec)]
     counts = np.array([found.count(each) for each in sorted(set(found))])
     assert len(counts) == 18
     assert ((counts - 200) ** 2 / 200).sum() < 49.6
@@ -79,9 +80,7 @@ def test_moves_are_drawn_evenly() -> None:
 def test_a_crop_with_zero_shift_is_the_picture() -> None:
     pictures = numbered(200, 4, 5, 3)
     moved = move(pictures, Augmentation(crop=1), generator())
-    for explanations, before, after in zip(
-        moves_of(pictures, moved, Augmentation(crop=1)), pictures, moved, strict=True
-    ):
+    for explanations, before, after in zip(moves_of(moved, Augmentation(crop=1)), pictures, moved, strict=True):
         assert torch.equal(before, after) == ((False, 0, 0) in explanations)
     assert torch.equal(move(pictures, Augmentation(), generator()), pictures)
 
@@ -269,4 +268,4 @@ def test_on_the_device(act: Callable[..., torch.Tensor]) -> None:
     assert first.device.type == "cuda"
     assert torch.equal(first, second)
     if act is move:
-        assert all(moves_of(inputs, first.cpu(), spec))
+        assert all(moves_of(first.cpu(), spec))

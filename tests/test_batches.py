@@ -189,14 +189,19 @@ def test_reading_runs_ahead_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_augmentation_is_a_function_of_the_place(device: str) -> None:
-    """The same picture is varied otherwise in the next epoch, and in the same way when the epoch comes again."""
-    batches = batches_of(store_of(pictures(), device), np.arange(8), augmentation=EVERYTHING)
-    first, again, later = (next(batches.epoch(epoch)) for epoch in (0, 0, 1))
-    assert same(first, again)
-    assert first.mix is not None
-    by_sample = [dict(zip(batch.targets.tolist(), batch.inputs, strict=True)) for batch in (first, later)]
-    assert not any(torch.equal(by_sample[0][sample], by_sample[1][sample]) for sample in by_sample[0])
+def test_augmentation_is_a_function_of_seed_epoch_and_place(device: str) -> None:
+    """Of one picture fifty times over every batch is another one, and the same one when its epoch comes again."""
+    one = pictures(1).inputs.repeat(50, axis=0)
+    store = store_of(Dataset("copies", one, np.arange(50), classes=("a",)), device)
+    spec = Augmentation(flip=True, crop=2, brightness=0.2)
+    found = [
+        batch
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for batch in batches_of(store, augmentation=spec, seed=seed).epoch(epoch)
+    ]
+    assert len({batch.inputs.cpu().numpy().tobytes() for batch in found}) == 4 * 6
+    assert same(found[0], next(batches_of(store, augmentation=spec).epoch(0)))
 
 
 def test_mixup_mixes_what_it_says() -> None:

@@ -24,7 +24,9 @@ def dataset(inputs: Any) -> Dataset:
 
 def pictures(n: int = 40, height: int = 5, width: int = 7, channels: int = 3, seed: int = 0) -> Any:
     random = np.random.default_rng(seed)
-    return (random.random((n, height, width, channels)) * [250, 30, 100][:channels]).astype(np.uint8)
+    return (random.random((n, height, width, channels)) * [200, 30, 100][:channels] + [50, 7, 0][:channels]).astype(
+        np.uint8
+    )
 
 
 def table(n: int = 60, seed: int = 0) -> Any:

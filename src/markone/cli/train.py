@@ -75,8 +75,9 @@ def _plan(
             data = data.edit(path.removeprefix("data."), value)
     with progress_bar(quiet=quiet) as progress:
         dataset = data.build(progress=progress)
-    recipe = choose_recipe(data, dataset).edit_all(edits)
-    return recipe, dataset if recipe.data == data else None
+    chosen = choose_recipe(data, dataset)
+    recipe = chosen.edit_all(edits)
+    return recipe, dataset if recipe.data == chosen.data else None
 
 
 def _load(path: Path, edits: dict[str, Any], *, target: str | None, group: str | None) -> "Recipe":

@@ -98,7 +98,7 @@ def scan(root: Path) -> Tree:
         labelled += [(folder, part) for folder in folders]
         strays += files
     places = [
-        Place(file, folder.name, part, _sub_folder(root, folder, file))
+        Place(file, folder.name, part, _sub_folder(file, depth=1 + (part is not None)))
         for folder, part in labelled
         for file in _walk(root, folder, set_aside, frozenset())
     ]
@@ -114,13 +114,14 @@ def scan(root: Path) -> Tree:
 def _list(root: Path, folder: Path, set_aside: list[SetAside]) -> tuple[list[Path], list[File]]:
     """Sub-folders and files, by name; what is hidden, broken or cannot be listed is set aside."""
     folders, files = list[Path](), list[File]()
+    above = f"{folder.relative_to(root)}/" if folder != root else ""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        set_aside.append(SetAside(f"{folder.relative_to(root)}/", f"cannot be listed: {error.strerror}"))
+        set_aside.append(SetAside(above, f"cannot be listed: {error.strerror}"))
         return folders, files
     for entry in entries:
-        path = str(Path(entry.path).relative_to(root))
+        path = above + entry.name  # a string: pathlib would take half as long as the decoding of a small picture
         try:
             is_folder, stat = entry.is_dir(), entry.stat()
         except OSError as error:
@@ -160,9 +161,10 @@ def _part_folders(tops: Sequence[Path]) -> dict[Path, Part]:
     return parts if nested or len(parts) == len(tops) else {}
 
 
-def _sub_folder(root: Path, folder: Path, file: File) -> str | None:
-    inside = (root / file.path).relative_to(folder).parts
-    return inside[0] if len(inside) > 1 else None
+def _sub_folder(file: File, depth: int) -> str | None:
+    """The folder below the class folder, which lies ``depth`` folders below the root."""
+    parts = file.path.split("/")
+    return parts[depth] if len(parts) > depth + 1 else None
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -187,7 +189,9 @@ def _refuse_empty_classes(root: Path, tree: Tree, kept: Sequence[Place], packed:
     there = {place.label for place in kept if place.part in (None, Part.TRAINING)}
     for name in (name for name in tree.classes if name not in there):
         own = [bad for bad in packed.set_aside if name in Path(bad.path).parts[:-1]]
-        why = f"{len(own)} files were set aside, such as {own[0].path}, which {own[0].reason}" if own else "there is none"
+        why = (
+            f"{len(own)} files were set aside, such as {own[0].path}, which {own[0].reason}" if own else "there is none"
+        )
         where = " in the training part" if any(place.part is not None for place in kept) else ""
         raise DataError(
             "data-class-empty",

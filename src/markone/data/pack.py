@@ -60,13 +60,18 @@ def pack(root: Path, files: Sequence[File], *, size: int | None, fit: Fit, progr
     of the files is a picture, ``pixels`` has no rows.
     """
     listing = "\n".join(f"{file.path}\t{file.bytes}\t{file.mtime_ns}" for file in files)
-    fingerprint = _sha256(f"{VERSION}:{size}:{fit}\n{root.absolute()}\n{listing}")
-    if (store := find_store(fingerprint)) is not None:
+
+    def fingerprint(size: int | None) -> str:
+        return _sha256(f"{VERSION}:{size}:{fit}\n{root.absolute()}\n{listing}")
+
+    if (store := find_store(fingerprint(size))) is not None:
         return _packed(store)
     with quiet_pillow():
-        packed = _decode_all(root, files, size or choose_size(root, files), fit, progress)
+        chosen = size or choose_size(root, files)
+        packed = _decode_all(root, files, chosen, fit, progress)
     if len(packed.kept):
-        remember(fingerprint, packed.key)
+        for asked in {size, chosen}:  # the recipe that is kept names the size that was chosen
+            remember(fingerprint(asked), packed.key)
     return packed
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from markone.report.text import inline, plain_table
 from markone.report.words import listing, metric_name, metric_value, number, several, share
 
+MOST_PAIRS = 20
 MOST_ROWS = 40  # of a table that a terminal shows; the JSON document has all
 
 
@@ -127,10 +128,11 @@ def _oddities(sheet: Mapping[str, Any]) -> list[str]:
     sentences = []
     for kind, found in sheet["duplicates"].items():
         if found["pairs"]:
-            first = found["named"][0]
             across = f", {number(found['across_classes'])} of them across classes" if found["across_classes"] else ""
-            pairs = several(found["pairs"], "pair")
-            sentences.append(f"{pairs} of {kind} duplicates{across}, such as {first['first']} and {first['second']}.")
+            sentences.append(f"{several(found['pairs'], 'pair')} of {kind} duplicates{across}:")
+            sentences += [f"  {pair['first']} and {pair['second']}" for pair in found["named"][:MOST_PAIRS]]
+            if found["pairs"] > MOST_PAIRS:
+                sentences.append(f"  and {number(found['pairs'] - MOST_PAIRS)} more; --format json has more of them.")
     if not sentences:
         sentences.append("No duplicates.")
     if sheet["constant"]:

@@ -1,10 +1,11 @@
 """Material: what a recipe and its data give before the first step: dataset, split, statistics, target code, tensors on the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from markone.data.batches import Batches, Store, in_order
 from markone.data.dataset import Dataset, Part
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 INPUT_SAMPLES = 2048  # enough for a mean within 2 % of a standard deviation
 FEATURES_KEPT = 100
+NAMED = 20  # contradictions that are named one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def prepare(
             " only mixup may be on.",
         )
     recipe.loss.require_task(recipe.task.kind)
-    result = kept or split_of(recipe, dataset)
+    result = kept or split_of(recipe, dataset, progress=progress)
     training = result.indices(Part.TRAINING)
     if len(training) == 0:
         raise DataError("data-no-training", f"{dataset.name} leaves no sample to train on; give more samples.")
@@ -153,7 +155,26 @@ def prepare(
     )
 
 
-def split_of(recipe: Recipe, dataset: Dataset) -> SplitResult:
-    """The split that a recipe makes of a dataset, duplicates kept on one side."""
-    clusters = find_duplicates(dataset).clusters if recipe.split.duplicates else None
-    return split(dataset, recipe.split, seed=recipe.seed, clusters=clusters)
+def split_of(recipe: Recipe, dataset: Dataset, *, progress: Progress | None = None) -> SplitResult:
+    """The split that a recipe makes of a dataset, duplicates kept on one side; copies that contradict each other are named."""
+    if not recipe.split.duplicates:
+        return split(dataset, recipe.split, seed=recipe.seed)
+    found = find_duplicates(dataset, progress=progress)
+    result = split(dataset, recipe.split, seed=recipe.seed, clusters=found.clusters)
+    return replace(
+        result, sentences=(*result.sentences, *_contradictions(dataset, np.concatenate([found.exact, found.near])))
+    )
+
+
+def _contradictions(dataset: Dataset, pairs: NDArray[np.int64]) -> list[str]:
+    """Copies that the data files under different classes: at least one of the two labels is wrong."""
+    if dataset.classes is None:
+        return []
+    across = [(a, b) for a, b in pairs.tolist() if dataset.targets[a] != dataset.targets[b]]
+    sentences = [
+        f"The same sample is in two classes: {dataset.sample_name(a)} ({dataset.classes[dataset.targets[a]]}) and"
+        f" {dataset.sample_name(b)} ({dataset.classes[dataset.targets[b]]})."
+        for a, b in across[:NAMED]
+    ]
+    more = len(across) - NAMED
+    return sentences + ([f"And {more:,} more samples are in two classes; markone data lists them."] if more > 0 else [])
