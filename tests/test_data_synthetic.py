@@ -103,8 +103,7 @@ def test_masks_have_the_area_and_extent_of_their_shape(shapes: Dataset) -> None:
             along = points @ np.stack([np.cos(angles), np.sin(angles)])
             found.append(seen.sum() / (np.ptp(along, axis=0).max() + 1) ** 2)
         assert np.mean(found) == pytest.approx(ratio, rel=0.08), name
-    assert not mask[:, [0, -1]].any()
-    assert not mask[:, :, [0, -1]].any(), "every shape lies inside its picture"
+        assert min(found) > 0.85 * ratio, "no shape is cut off by the border"
 
 
 def test_noise_is_what_was_asked(shapes: Dataset) -> None:

@@ -210,7 +210,7 @@ class TestInput:
         assert "The column x0 is 250 times larger than x1 varies" in one.message
 
     def test_scales_that_are_near_enough(self, tmp_path: Path) -> None:
-        assert found(self.run(tmp_path / "run", (99.0, 0.5), (0.0, 1.0)), "input-unnormalized") is None
+        assert found(self.run(tmp_path / "run", (99.0, 2.0), (0.0, 1.0)), "input-unnormalized") is None
 
     def test_a_constant_column_does_not_count(self, tmp_path: Path) -> None:
         assert found(self.run(tmp_path / "run", (7.0, 1e-7), (0.0, 1.0)), "input-unnormalized") is None
@@ -245,7 +245,7 @@ class TestSignal:
         assert one is not None
         assert one.message.startswith("No gradient at all reaches hidden.0.linear, although there is one at head")
 
-    @pytest.mark.parametrize(("factor", "fires"), [(0.045, True), (0.06, False)])
+    @pytest.mark.parametrize(("factor", "fires"), [(0.044, True), (0.046, False)])
     def test_the_threshold_is_of_the_whole_product(self, tmp_path: Path, factor: float, fires: bool) -> None:
         run = write_vitals(tmp_path / "run", layers=chain(2), vitals=product(factor, 2))
         assert (factor**2 <= thresholds.GRADIENT_DECAY) is fires is (found(run, "vanishing-gradient") is not None)
@@ -576,7 +576,9 @@ class TestWhole:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    """Every file's digest, but those of the empty index that SQLite keeps beside a record while somebody reads it."""
+    files = [path for path in sorted(folder.iterdir()) if not path.name.endswith(("-wal", "-shm"))]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def names(findings: list[Finding]) -> list[str]:

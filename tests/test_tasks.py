@@ -181,9 +181,9 @@ def test_targets_of_regression_are_standardized_by_the_training_part() -> None:
     np.testing.assert_allclose(Regression.original(targets, code), dataset.targets, rtol=1e-6)
 
 
-@pytest.mark.parametrize("value", [0.1, 3e7, 0.0])
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 3e7, 0.0])
 def test_a_constant_target_is_only_centred(value: float) -> None:
-    dataset = Dataset("flat", np.zeros((30, 2), np.float32), np.full((30, 1), value, np.float32))
+    dataset = Dataset("flat", np.zeros((30, 2), np.float32), np.full((30, 1), value))
     code = Regression().code(dataset, ROWS)
     assert code.std == (1.0,)
     assert Regression().targets(dataset, code).abs().max() < 1e-6 * max(value, 1)

@@ -13,7 +13,7 @@ from markone.nets.initializers import HeNormal, Initialization
 from markone.optimizers import AdamW, Optimizer
 from markone.regularizers import Regularization
 from markone.schedules import OneCycle, Schedule
-from markone.spec import Spec
+from markone.spec import Spec, members
 from markone.tasks import Classification, Task
 
 
@@ -48,3 +48,16 @@ class Recipe(Spec):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
     seed: int = Field(0, ge=0, lt=2**31, description="the one seed of all named random streams")
     recording: Recording = Field(Recording(), description="what is written down")
+
+
+KINDS: dict[str, tuple[type[Spec], ...]] = {
+    "data": members(DataSource),
+    "normalization": members(Normalization),
+    "task": members(Task),
+    "net": members(Net),
+    "initialization": members(Initialization),
+    "loss": members(Loss),
+    "optimizer": members(Optimizer),
+    "schedule": members(Schedule),
+}
+"""The one list of all specs, by the recipe's field."""

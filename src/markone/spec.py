@@ -32,6 +32,16 @@ def family(union: Any) -> Any:
     return Annotated[union, KIND]
 
 
+def members(union: Any) -> "tuple[type[Spec], ...]":
+    """The specs of a family.
+
+    >>> members(Optimizer)
+    (<class 'SGD'>, <class 'Adam'>)
+    """
+    found: tuple[type[Spec], ...] = get_args(get_args(union)[0])
+    return found
+
+
 class Spec(BaseModel):
     """A frozen value; ``kind`` tells the members of a family apart, ``build`` gives the run-time thing."""
 

@@ -43,16 +43,17 @@ class ConvNet(NetSpec):
         side = min(input_shape[1:])
         most = side.bit_length() - 2
         if most < (self.depth or 0):
-            least, size = 2 ** ((self.depth or 0) + 1), f"{input_shape[1]}x{input_shape[2]}"
+            needed, size = 2 ** ((self.depth or 0) + 1), f"{input_shape[1]}x{input_shape[2]}"
             cure = f"take net.depth = {most} or less" if most >= 0 else "take net.kind = mlp"
             raise SpecError(
                 "input-too-small",
                 f"net convnet of {self.depth or 0} stages halves the map {(self.depth or 0) + 1} times and needs images of "
-                f"at least {least}x{least} pixels, and these are {size}; {cure}.",
+                f"at least {needed}x{needed} pixels, and these are {size}; {cure}.",
             )
         if self.depth is not None:
             return self.depth
-        return next(stages for stages in range(most > 0, 64) if side >> (stages + 1) <= SMALLEST_MAP)
+        least = min(1, most)  # one stage wherever there is room for it
+        return next(stages for stages in range(least, 64) if side >> (stages + 1) <= SMALLEST_MAP)
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from torch import nn
