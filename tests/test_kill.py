@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -63,7 +62,7 @@ def test_killed_at_random_moments_and_resumed_bit_for_bit(tmp_path: Path) -> Non
             while victim.is_alive() and not folder.exists():
                 time.sleep(0.001)
             time.sleep(moments.uniform(0, lasted))
-            os.kill(victim.pid or 0, signal.SIGKILL)
+            victim.kill()
             victim.join()
             check = sqlite3.connect(folder / "record.db").execute("pragma integrity_check").fetchone()
             assert check == ("ok",)

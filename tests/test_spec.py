@@ -179,6 +179,9 @@ def test_edit() -> None:
     assert lemon.edit("fruit.kind", "lime") == Basket(fruit=Citrus(kind="lime")), "another kind of the same class"
     assert Apple().edit("seeds", 0) == Apple(seeds=0)
     assert basket == Basket(), "an edit leaves the original as it was"
+    given = {"kind": "apple", "seeds": 1}
+    assert basket.edit_all({"fruit": given, "fruit.seeds": 2}).fruit == Apple(seeds=2)
+    assert given == {"kind": "apple", "seeds": 1}, "and what it was given"
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def _leaves(prefix: str, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _toml_form(value: Any) -> Any:
     """None as "none", which TOML lacks; the kind at the head of its table."""
     if isinstance(value, Mapping):
-        return {key: _toml_form(value[key]) for key in sorted(value, key=lambda key: bool(key != "kind"))}
+        return {key: _toml_form(value[key]) for key in sorted(value, key=lambda key: key != "kind")}
     return OFF if value is None else value
 
 
@@ -270,7 +270,7 @@ def _enter(
         raise _closed(place, path)
     inner = node[name] if name in node else owner.model_fields[name].get_default(call_default_factory=True)
     inner = inner.to_dict() if isinstance(inner, Spec) else form.read(inner)
-    inner = inner if isinstance(inner, dict) else {}
+    inner = dict(inner) if isinstance(inner, Mapping) else {}
     member = form.member(inner.get("kind"))
     if member is None:
         raise _no_kind(place, form, inner)

@@ -182,10 +182,11 @@ def _refuse_too_few(dataset: Dataset, units: Ints, fractions: tuple[float, float
     wanted, have = 1 + sum(fraction > 0 for fraction in fractions), int(units.max(initial=-1)) + 1
     if have < wanted:
         what = "groups" if dataset.groups is not None else "different samples"
+        duplicates = ", or split.duplicates = false" if have < len(units) else ""
         raise DataError(
             "data-too-few",
-            f"{dataset.name} has {have} {what} to split, too few for {wanted} parts: "
-            "give more data, or set split.test = 0.",
+            f"{dataset.name} has {have} {what} to split ({len(units):,} samples), too few for {wanted} parts: "
+            f"give more data, or set split.test = 0{duplicates}.",
         )
 
 

@@ -13,6 +13,7 @@ import shutil
 import time
 import uuid
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,15 +104,12 @@ class StoreWriter:
         """Keep these rows, in this order, which rises; with ``grey`` only the first channel. Gives the store, reopened."""
         shape = (len(keep), *self.rows.shape[1:3], 1 if grey else self.rows.shape[3])
         _compact(self.rows, keep, shape)
-        self.rows.flush()
         del self.rows
         file = self._folder / "pixels.raw"
         os.truncate(file, int(np.prod(shape)))
         whole = {"version": VERSION, "shape": shape, "checksum": _checksum(file, shape), **index}
         (self._folder / "index.json").write_text(json.dumps(whole))
-        _sync(file)
-        _sync(self._folder / "index.json")
-        self._put(key)
+        self._put(key)  # not forced to the disk: after a power cut the checksum tells, and it is packed again
         store = open_store(key)
         if store is None:
             raise DataError(
@@ -165,13 +163,9 @@ def _checksum(file: Path, shape: tuple[int, ...]) -> int:
     return total
 
 
-def _sync(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
-
-
 def _sweep(stores: Path) -> None:
     """Remove what killed processes left aside, a day ago or more."""
     for folder in stores.glob(".*"):
-        if time.time() - folder.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # the process that writes it has just put it in its place
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)

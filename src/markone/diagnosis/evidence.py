@@ -46,29 +46,29 @@ class Learning:
 
 def learning(run: Run) -> Learning | None:
     """None where the record holds no blind guess to judge a loss by, or no loss yet."""
-    blind = blind_loss(run)
+    blind, blind_batch = blind_loss(run), blind_loss(run, batch=True)
     losses, batch = run.scalars("loss", "training"), run.scalars("loss", "batch")
-    if blind is None or not batch:
+    if blind is None or blind_batch is None or not batch:
         return None
-    later = losses.values[losses.steps > 0]
-    first = losses.values[0] if losses and losses.steps[0] == 0 else batch.values[0]
-    now = _loss_now(batch.values, later) if is_finite(run) else math.inf
-    best = min([now, *later.tolist()])
-    learned = 1 - now / blind if math.isfinite(now) else 0.0
-    if math.isfinite(now) and (accuracy := skill(run, "training")):
-        learned = max(learned, accuracy.last)
-    return Learning(float(first) / blind, best / blind, now / blind, learned)
+    batches, evaluated = batch.values / blind_batch, losses.values / blind
+    later = evaluated[losses.steps > 0].tolist()
+    first = evaluated[0] if losses and losses.steps[0] == 0 else batches[0]
+    if not is_finite(run):
+        return Learning(float(first), min([math.inf, *later]), math.inf, 0.0)
+    # the last evaluation or the median of the last batches: whichever speaks for the training
+    now = min([median(batches[-max(1, round(len(batches) * limit.RECENT_LOSSES)) :]), *later[-1:]])
+    accuracy = skill(run, "training")
+    learned = max(1 - now, accuracy.last) if accuracy else 1 - now
+    return Learning(float(first), min([now, *later]), now, learned)
 
 
-def _loss_now(batch: Floats, evaluated: Floats) -> float:
-    """The last evaluation or the median of the last batches: whichever speaks for the training."""
-    recent = float(np.median(batch[-max(1, round(len(batch) * limit.RECENT_LOSSES)) :]))
-    return min(recent, float(evaluated[-1])) if len(evaluated) else recent
+def blind_loss(run: Run, *, batch: bool = False) -> float | None:
+    """The loss of a blind guess, or its loss on batches, which label smoothing makes another one.
 
-
-def blind_loss(run: Run) -> float | None:
-    """The loss of a blind guess; None where it is unknown, or zero as that of the perceptron criterion is."""
-    loss = run.facts.get("blind_guess", {}).get("loss")
+    None where it is unknown, or zero as that of the perceptron criterion is.
+    """
+    guess = run.facts.get("blind_guess", {})
+    loss = guess.get("batch_loss", guess.get("loss")) if batch else guess.get("loss")
     return float(loss) if loss is not None and loss > 0 else None
 
 

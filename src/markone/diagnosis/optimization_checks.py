@@ -99,7 +99,7 @@ def lr_too_high(run: Run) -> Iterator[Finding]:
 
     Along a step of length a (1 reaches the floor) a parabola gains 1 - a/2 of what its gradient promised.
     """
-    state, blind, steps = learning(run), blind_loss(run), sampled_steps(run)
+    state, blind, steps = learning(run), blind_loss(run, batch=True), sampled_steps(run)
     finite = is_finite(run)
     steps = steps if finite else steps.where(steps.steps < _bad_step(run))
     if state is None or blind is None or not len(steps) or (finite and not enough_vitals(run)):

@@ -22,6 +22,7 @@ LEFT, RIGHT, TOP, BOTTOM = (
 )  # room for tick labels, for labels at the curves' ends, and for the axis below
 MOST_POINTS = 600  # per curve; beyond, every stretch is drawn by its least and its largest value
 LABEL_HEIGHT = 14
+FLAT = 1e-12  # of the size of the values: what rounding alone gives a constant
 DECADES_FOR_LOG = 2
 
 
@@ -133,7 +134,8 @@ def _y_scale(curves: Sequence[Curve], *, as_share: bool) -> Scale:
     if low > 0 and high / low > 10**DECADES_FOR_LOG:
         return Scale(low, high, start, end, log=True)
     low = min(low, 0.0) if low > 0 and low < (high - low) else low  # from zero where zero is near
-    return Scale(low, high if high > low else low + max(1.0, abs(low)), start, end)
+    flat = high - low <= FLAT * max(1.0, abs(low))  # nothing to see, and too little to divide by
+    return Scale(low, low + max(1.0, abs(low)) if flat else high, start, end)
 
 
 def _grid(scale: Scale, show: Callable[[float], str]) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "torch.Tensor"]
 
-# Epochs of a few milliseconds must not make writing the main work: after a write of t seconds the next waits 10 t.
+# Epochs of a few milliseconds must not make writing the main work: after a write of t seconds it rests for 10 t.
 REST = 10
 
 
@@ -51,15 +51,21 @@ def copy_tensors(state: Mapping[str, Any]) -> Tensors:
 
 
 class CheckpointWriter:
-    """Writes snapshots in a thread; while it writes, only the newest waiting snapshot is kept, and never a lost best."""
+    """Writes snapshots in a thread; while it writes, only the newest waiting snapshot is kept, and a best is never lost."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._waiting: Snapshot | None = None
-        self._closing = False
+        self._closing = self._writing = False
+        self._rested_at = 0.0
         self._failure: BaseException | None = None
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has nothing to do and has rested: then a snapshot is worth its copies."""
+        return self._waiting is None and not self._writing and time.monotonic() >= self._rested_at
 
     def submit(self, snapshot: Snapshot) -> None:
         """Hands a snapshot over and returns at once. Raises what an earlier write failed with (a full disk, say)."""
@@ -93,7 +99,7 @@ class CheckpointWriter:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting is not None or self._closing)
-                snapshot, self._waiting = self._waiting, None
+                snapshot, self._waiting, self._writing = self._waiting, None, True
             if snapshot is None:
                 return
             began = time.monotonic()
@@ -101,8 +107,8 @@ class CheckpointWriter:
                 write(self.folder, snapshot)
             except BaseException as error:
                 self._failure = error
-            with self._wake:
-                self._wake.wait_for(lambda: self._closing, timeout=REST * (time.monotonic() - began))
+            self._rested_at = began + (1 + REST) * (time.monotonic() - began)
+            self._writing = False
 
 
 def write(folder: Path, snapshot: Snapshot) -> None:

@@ -251,7 +251,7 @@ class Training:
             self._fetch_losses()
             if self.recorder.flush_is_due:
                 self.recorder.flush()
-        if due and self.status in (None, "finished"):
+        if due and self.status in (None, "finished") and (self._writer.ready or self.has_ended()):
             self._checkpoint()
 
     def _fetch_losses(self) -> None:
@@ -283,7 +283,11 @@ class Training:
         self.status = "non-finite"
 
     def _checkpoint(self) -> None:
-        """Hands copies of the state to the writer; the loop goes on at once."""
+        """Hands copies of the state to the writer; the loop goes on at once.
+
+        The record is committed first: what a checkpoint leaves behind it is not recorded again.
+        """
+        self.recorder.flush()
         numbers = {**vars(self.at), "seconds": self.seconds, "pace": self.learner.pace.state}
         self._writer.submit(take(self.learner.state_dict(), numbers, step=self.at.step, best=self._new_best))
         self._new_best = None

@@ -60,15 +60,16 @@ _MOONS = _recipe(
     Moons(samples=1000), {"net.kind": "mlp", "net.depth": 2, "net.width": 32, "optimizer.lr": 0.01, "epochs": 15}
 )
 _FEW_MOONS = _recipe(
-    Moons(samples=400, noise=0.4),
+    Moons(samples=600, noise=0.5),
     {
-        "split.validation": 0.4,
+        "split.validation": 0.5,
         "split.test": 0.0,
         "net.kind": "mlp",
         "net.depth": 3,
         "net.width": 128,
-        "optimizer.lr": 0.003,
-        "epochs": 15,
+        "optimizer.lr": 0.005,
+        "batch_size": 32,
+        "epochs": 8,
     },
 )
 _DEEP_TANH = {"net.depth": 20, "net.activation": "tanh", "initialization.kind": "glorot-normal"}
@@ -93,7 +94,7 @@ CASES: tuple[Case, ...] = (
     _case("lr-too-high", _SPIRALS, {"optimizer.lr": 3.0}),
     _case("lr-too-low", _DIGITS, {"optimizer.lr": 1e-6}),
     # the same net and the same few noisy points, for so long that it learns the noise by heart
-    _case("overfitting", _FEW_MOONS, {"epochs": 300}),
+    _case("overfitting", _FEW_MOONS, {"epochs": 200}),
     # a straight line cannot part two spirals
     _case("underfitting", _SPIRALS, {"net.depth": 0}),
 )
