@@ -23,8 +23,9 @@ import torch
 
 from markone.data.source import Builtin
 from markone.diagnosis.diagnose import diagnose
-from markone.diagnosis.evidence import aligned, learning, recent, skill
+from markone.diagnosis.evidence import aligned, blind_loss, learning, recent, sampled_steps, skill
 from markone.diagnosis.finding import Severity
+from markone.diagnosis.optimization_checks import largest_rise
 from markone.recipe import Recipe
 from markone.training.loop import fit
 from markone.training.run import Run
@@ -66,6 +67,7 @@ RATES = {
     "adamw": (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0),
 }
 HARM, LOSS_HARM = 0.05, 0.1
+Ranges = defaultdict[tuple[str, str], list[tuple[float, str]]]
 
 
 def recipe(edits: dict[str, Any], *, seed: int) -> Recipe:
@@ -118,18 +120,21 @@ def judge_rates(found: dict[str, Run]) -> None:
     for name, run in found.items():
         problem, schedule, optimizer, rate, seed = name.split("+")
         rows[problem, schedule, optimizer, seed].append((float(rate), name, run))
-    table, odd = Counter[tuple[str, str]](), []
+    table, odd, ranges = Counter[tuple[str, str]](), [], Ranges(list)
     for row in rows.values():
         for truth, name, run in labelled(sorted(row, key=lambda one: one[0])):
             top = [finding for finding in diagnose(run) if finding.severity is not Severity.NOTE]
             said = top[0].slug if top else "nothing"
             table[truth, said] += 1
+            for statistic, value in step_statistics(run).items():
+                ranges[statistic, truth].append((value, name))
             if truth == "right" and top:
                 odd.append(f"  {name}: {said} ({top[0].confidence})")
     print("truth, first cause above a note: runs")
     for (truth, said), count in sorted(table.items()):
         print(f"  {truth:9s} {said:22s} {count}")
     print("alarms on runs with the right rate:", *odd, sep="\n")
+    print_ranges(ranges)
 
 
 def labelled(row: list[tuple[float, str, Run]]) -> Iterator[tuple[str, str, Run]]:
@@ -157,7 +162,7 @@ def loss(run: Run) -> float:
 
 
 def describe_nets(found: dict[str, Run]) -> None:
-    ranges: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    ranges = Ranges(list)
     for name, run in found.items():
         state = learning(run)
         assert state is not None
@@ -165,12 +170,31 @@ def describe_nets(found: dict[str, Run]) -> None:
         if group:
             for statistic, value in statistics(run).items():
                 ranges[statistic, group].append((value, name))
+    print_ranges(ranges)
+
+
+def print_ranges(ranges: Ranges) -> None:
     for (statistic, group), values in sorted(ranges.items()):
         values.sort()
-        middle = values[len(values) // 2][0]
-        print(f"  {statistic:20s} {group:8s} n={len(values):4d} median {middle:.3g}")
+        print(f"  {statistic:20s} {group:8s} n={len(values):4d} median {values[len(values) // 2][0]:.3g}")
         print(f"      least: {', '.join(f'{value:.3g} ({name})' for value, name in values[:3])}")
         print(f"      most:  {', '.join(f'{value:.3g} ({name})' for value, name in values[-3:])}")
+
+
+def step_statistics(run: Run) -> dict[str, float]:
+    """What the checks of the learning rate compare with their thresholds, some of it only where something is left to learn."""
+    state, blind, steps = learning(run), blind_loss(run, batch=True), sampled_steps(run)
+    if state is None or blind is None or not np.isfinite(state.now):
+        return {}
+    late = steps.at_full_rate.recent
+    late = late.where(np.isfinite(late.ratio))
+    found = {"update_ratio, largest": float(np.nanmax(steps.update_ratio))}
+    if state.learned < 0.9:
+        found["rise x not learned"] = largest_rise(run, steps, blind)[0] * (1 - state.learned)
+        found["depth to the floor"] = float(np.median(late.depth)) / blind
+        found["gain / predicted"] = float(np.median(late.ratio))
+        found["lost again"] = state.now - state.best
+    return found
 
 
 def statistics(run: Run) -> dict[str, float]:

@@ -264,7 +264,7 @@ class TestSignal:
         assert one is not None
         assert one.message.startswith("No gradient at all reaches hidden.0.linear, although there is one at head")
 
-    @pytest.mark.parametrize(("factor", "fires"), [(0.044, True), (0.046, False)])
+    @pytest.mark.parametrize(("factor", "fires"), [(0.070, True), (0.072, False)])
     def test_the_threshold_is_of_the_whole_product(self, tmp_path: Path, factor: float, fires: bool) -> None:
         run = write_vitals(tmp_path / "run", layers=chain(2), vitals=product(factor, 2))
         assert (factor**2 <= thresholds.GRADIENT_DECAY) is fires is (found(run, "vanishing-gradient") is not None)

@@ -11,7 +11,7 @@ from markone.errors import SpecError
 from markone.nets import MLP, ConvNet
 from markone.nets.initializers import HeNormal
 from markone.optimizers import Adam, AdamW
-from markone.regularizers import EarlyStopping, Regularization, complexity, weights_of
+from markone.regularizers import Regularization, complexity, weights_of
 from markone.seeds import torch_generator
 
 SAMPLES = 50
@@ -187,15 +187,6 @@ def test_average_goes_on_bit_for_bit() -> None:
     kept = second.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in whole.state_dict().items())
     assert all(isinstance(value, Tensor) for value in kept.values())
-
-
-def test_early_stopping_asks_for_a_fall() -> None:
-    stopping = EarlyStopping(min_improvement=0.1)
-    assert stopping.gained(5.0, None)
-    assert stopping.gained(0.85, 1.0)
-    assert not stopping.gained(0.95, 1.0)
-    assert not stopping.gained(math.nan, 1.0)
-    assert not EarlyStopping().gained(1.0, 1.0)
 
 
 def test_complexity_by_hand() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from markone.errors import SpecError, did_you_mean
-from markone.spec import KIND, Spec, diff, family
+from markone.spec import KIND, Spec, diff
 
 
 class Apple(Spec):
@@ -219,7 +219,7 @@ def test_diff() -> None:
 
 def test_a_family_made_at_run_time() -> None:
     class Shelf(Spec):
-        top: family(Apple | Citrus) = Field(Apple(), description="what lies on top")  # type: ignore[valid-type]
+        top: Annotated[Apple | Citrus, KIND] = Field(Apple(), description="what lies on top")  # type: ignore[valid-type]
 
     assert Shelf.from_dict({"top": "lemon"}).top == Citrus(kind="lemon")
     with pytest.raises(SpecError, match=r"^top has no kind 'lemn'. Did you mean lemon\? Allowed: apple, lemon, lime.$"):

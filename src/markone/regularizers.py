@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
 
 class EarlyStopping(Spec):
-    """Stop when the validation loss has not fallen for so many epochs; the best weights are restored. Prechelt 1998."""
+    """Stop when the main metric on validation has not improved for so many epochs; the best weights are kept. Prechelt 1998."""
 
-    patience: int = Field(10, ge=1, description="epochs without gain after which the training stops")
-    min_improvement: float = Field(0.0, ge=0, description="fall of the validation loss that counts as a gain")
-
-    def gained(self, loss: float, best: float | None) -> bool:
-        """Whether ``loss`` is a gain over the best one so far."""
-        return best is None or loss < best - self.min_improvement
+    patience: int = Field(10, ge=1, description="epochs without a gain after which the training stops")
+    min_improvement: float = Field(
+        0.0, ge=0, description="least change of the main metric (accuracy, RMSE) that counts as a gain"
+    )
 
 
 class Regularization(Spec):

@@ -27,11 +27,6 @@ KIND: Any = Field(discriminator="kind")
 """Makes a family of a union of specs: ``Optimizer = Annotated[SGD | Adam, KIND]``."""
 
 
-def family(union: Any) -> Any:
-    """``Annotated[union, KIND]``, for unions that are made at run time."""
-    return Annotated[union, KIND]
-
-
 def members(union: Any) -> "tuple[type[Spec], ...]":
     """The specs of a family.
 

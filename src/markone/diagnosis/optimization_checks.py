@@ -104,7 +104,7 @@ def lr_too_high(run: Run) -> Iterator[Finding]:
     steps = steps if finite else steps.where(steps.steps < _bad_step(run))
     if state is None or blind is None or not len(steps) or (finite and not enough_vitals(run)):
         return
-    descent = Descent(run, state, steps, blind, *_largest_rise(run, steps, blind))
+    descent = Descent(run, state, steps, blind, *largest_rise(run, steps, blind))
     signs = (_thrown, _hovers, _rewrites, _lost) if finite else (_ran_away,)
     found = [one for sign in signs if (one := sign(descent))]
     worst = sorted(found, key=lambda one: one.severity.rank, reverse=True)[:1]
@@ -222,7 +222,7 @@ def _lost(at: Descent) -> Finding | None:
     )
 
 
-def _largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
+def largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
     """By how many blind guesses the loss rose at most, and at which step: on one batch over one step, or from its least over batches.
 
     Batches differ, so a rise over batches is taken from their running median, less what chance gives it.

@@ -138,11 +138,6 @@ class ConvNet(nn.Module):
         return scores
 
 
-def parameter_count(net: nn.Module) -> int:
-    """How many numbers the net learns."""
-    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-
-
 def flat_size(shape: tuple[int, ...]) -> int:
     """How many values one input holds."""
     return int(torch.Size(shape).numel())

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 EVALUATION_BATCH = 256
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's convert("L")
 
 
 def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
@@ -152,29 +151,16 @@ class Predictor:
         """Predictions for image files; a file that cannot be read has ``error`` in its place."""
         if not self.card["images"]:
             raise InputError("predict-needs-table", "this run was trained on a table; give a CSV or Parquet file.")
-        decoded = list(map(self._decoded, paths))
-        readable = [picture for picture in decoded if not isinstance(picture, str)]
+        from markone.data.pack import decode_for
+
+        decoded = decode_for(self.recipe.data, paths, input_shape=tuple(self.card["input_shape"]))
+        scale = self.card["white"] / 255
+        readable = [np.rint(picture * scale).astype(np.uint8) for picture in decoded if not isinstance(picture, str)]
         found = iter(self.arrays(np.stack(readable)) if readable else [])
         return [
             {"input": str(path), **({"error": picture} if isinstance(picture, str) else next(found))}
             for path, picture in zip(paths, decoded, strict=True)
         ]
-
-    def _decoded(self, path: Path) -> "NDArray[np.uint8] | str":
-        """One picture as the training's store would hold it, or why it cannot be read."""
-        from markone.data.decode import Fit, Unusable, decode, quiet_pillow
-
-        channels, height, width = self.card["input_shape"]
-        try:
-            with quiet_pillow():
-                fit: Fit = getattr(self.recipe.data, "fit", "crop")
-                pixels = decode(path.read_bytes(), size=(width, height), fit=fit, extension=path.suffix).pixels
-        except (Unusable, OSError) as error:
-            return str(error)
-        if channels == 1:
-            pixels = np.rint(pixels @ LUMA).astype(np.uint8)[..., np.newaxis]
-        stored: NDArray[np.uint8] = np.rint(pixels * (self.card["white"] / 255)).astype(np.uint8)
-        return stored
 
     def table(self, path: Path) -> list[dict[str, Any]]:
         """Predictions for the rows of a CSV or Parquet file with the columns of the training's table."""
