@@ -4,7 +4,8 @@
 
 The hand-written side is what an expert writes for a speed comparison: data as tensors in memory, one gather per batch, autocast and
 channels_last as in our recipe, the same fused optimizer, a schedule, no logging and no checkpoint. Ours is ``Training.steps()`` with
-everything on: vitals, record, checkpoints. Evaluation at epoch ends is left out on both sides. A ratio is the median over rounds of
+everything on: vitals, record, checkpoints at epoch ends. Only the evaluation at epoch ends is left out, on both
+sides. A ratio is the median over rounds of
 (our time per step / theirs), after a warm-up of both.
 """
 
@@ -82,12 +83,9 @@ def hand_written(material: Material) -> Iterator[None]:
 
 
 def without_evaluation(training: Training) -> None:
-    """Neither side evaluates: an epoch's end only counts."""
-
-    def end_epoch() -> None:
-        training.at.epoch, training.at.place = training.at.epoch + 1, 0
-
-    training._end_epoch = end_epoch  # type: ignore[method-assign]
+    """Neither side evaluates; everything else of an epoch's end (the record, the checkpoint) stays."""
+    constant = {"training": {"loss": 1.0, "accuracy": 0.5}}
+    training._evaluate = lambda: constant  # type: ignore[method-assign]
 
 
 def seconds_of(advance: Callable[[], object], steps: int) -> float:

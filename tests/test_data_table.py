@@ -195,3 +195,20 @@ def test_encode_refuses_absent_columns_and_words_for_numbers(tmp_path: Path) -> 
     words = PEOPLE.replace("36", "thirty").replace("51", "fifty")
     with pytest.raises(DataError, match=r"column age of .* holds words"):
         encode(write(tmp_path, words, "new.csv"), dataset.columns)
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [(['"1,000"', '"2,500"', "999"], [1000, 2500, 999]), (['"1,5"', '"2,25"', "3"], [1.5, 2.25, 3])],
+    ids=["thousands", "decimals"],
+)
+def test_commas_in_numbers(words: list[str], numbers: list[float], tmp_path: Path) -> None:
+    rows = "\n".join(f"{word},{i % 2}" for i, word in enumerate(words))
+    assert column(read_table(write(tmp_path, f"a,y\n{rows}\n")), "a") == numbers
+
+
+def test_encode_keeps_rows_without_any_value(tmp_path: Path) -> None:
+    dataset = read_table(write(tmp_path, PEOPLE))
+    header = PEOPLE.splitlines()[0]
+    _, names = encode(write(tmp_path, f"{header}\n,,,,,,\nAda,36,London,yes,1.65,1,a\n", "new.csv"), dataset.columns)
+    assert names == ("line 2", "line 3")

@@ -294,3 +294,37 @@ def test_runs_are_found_by_name_and_age(small_recipe: Make, tmp_path: Path) -> N
         find_run(names[0][:-1], parent=parent)
     with pytest.raises(RunError, match="no run folder"):
         Run(tmp_path)
+
+
+def test_openings_are_counted_in_the_record_whatever_becomes_of_the_file(small_recipe: Make, tmp_path: Path) -> None:
+    run = fit(small_recipe({"epochs": 1}), folder=tmp_path / "run")
+    open_test(run)
+    (run.folder / "test.json").unlink()
+    assert open_test(run)["openings"] == 2
+
+
+def test_changed_data_is_refused_by_resume_and_test(small_recipe: Make, tmp_path: Path) -> None:
+    """Other samples under the same name would fall into the kept split at random: the test part would be no test part."""
+    path = tmp_path / "a.npz"
+    inputs, targets = np.random.default_rng(0).normal(size=(2, 200, 3)), np.arange(200) % 2
+    np.savez(path, x=inputs[0], y=targets)
+    recipe = small_recipe({"data": {"kind": "arrays", "path": str(path)}, "epochs": 3})
+    training = Training.begin(recipe, folder=tmp_path / "run")
+    for _ in training.steps():
+        if training.at.epoch == 1:
+            break
+    np.savez(path, x=inputs[1], y=targets)
+    with pytest.raises(InputError, match="its content has changed"):
+        fit(recipe, folder=tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="its content has changed"):
+        open_test(Run(tmp_path / "run"))
+    np.savez(path, x=inputs[0], y=targets)
+    assert fit(recipe, folder=tmp_path / "run", resume=True).status == "finished"
+
+
+def test_interrupted_run_knows_its_time(small_recipe: Make, tmp_path: Path) -> None:
+    training = Training.begin(small_recipe(), folder=tmp_path / "run")
+    for step in training.steps():
+        if step.index == 3:
+            break
+    assert 0 < training.run.seconds <= training.seconds

@@ -51,7 +51,7 @@ def train(
         training = _resume(resume, given if source is None else [source, *given], quiet=quiet)
     else:
         edits = {**{name: value for name, value in options.items() if value is not None}, **read_edits(settings)}
-        recipe, dataset = _plan(source or "digits", edits, target=target, group=group, quiet=quiet)
+        recipe, dataset = _plan("digits" if source is None else source, edits, target=target, group=group, quiet=quiet)
         if dry_run:
             print(recipe.to_json() if format == Format.JSON else recipe.to_toml(), end="")
             return

@@ -22,7 +22,7 @@ PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # how Excel and others begin
 
 
-def read_frame(path: Path) -> "tuple[pl.DataFrame, NDArray[np.int64]]":
+def read_frame(path: Path, *, keep_blank: bool = False) -> "tuple[pl.DataFrame, NDArray[np.int64]]":
     """The table, and the line of the file that each row stands on, the header being line 1. Raises DataError.
 
     Words are stripped; columns of words that are all numbers are numbers. A text file whose first line holds a number has
@@ -34,7 +34,7 @@ def read_frame(path: Path) -> "tuple[pl.DataFrame, NDArray[np.int64]]":
     if frame.height == 0:
         raise DataError("table-no-rows", f"{path} has a header and no rows; give it at least one row.")
     lines = np.arange(frame.height, dtype=np.int64) + first
-    filled = ~frame.select(_blank()).to_series()
+    filled = ~frame.select(_blank()).to_series() | keep_blank
     frame = frame.filter(filled)
     return frame.select(_typed(path, frame[name]) for name in frame.columns), lines[filled.to_numpy()]
 
@@ -135,11 +135,19 @@ def _typed(path: Path, series: "pl.Series") -> "pl.Series":
         raise DataError("table-type", f"column {series.name} of {path} holds {kind}; it must hold numbers or words.")
     words = series.cast(pl.String, strict=False).str.strip_chars()
     words = words.set(words.is_in(list(MISSING)).fill_null(False), None)
-    for text in (words, words.str.replace(",", ".", literal=True)):  # a decimal comma
+    for text in (words, _with_points(words)):
         numbers = text.cast(pl.Float64, strict=False)
         if numbers.null_count() == words.null_count() < len(words):
             return numbers.fill_nan(None)
     return words
+
+
+def _with_points(words: "pl.Series") -> "pl.Series":
+    """Commas between thousands taken out where all commas stand so; else they are decimal commas."""
+    between = words.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$")
+    if (words.str.contains(",", literal=True) & ~between).any():
+        return words.str.replace(",", ".", literal=True)
+    return words.str.replace_all(",", "", literal=True)
 
 
 def _is_number(text: str) -> bool:

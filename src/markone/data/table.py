@@ -74,7 +74,7 @@ def encode(path: Path, columns: Sequence[Column]) -> tuple[Floats, tuple[str, ..
     A category that was not there before counts as "other", or as none where there was no such column. Raises DataError for
     a column that is absent or holds words where numbers were.
     """
-    frame, lines = read_frame(path)
+    frame, lines = read_frame(path, keep_blank=True)
     for source in dict.fromkeys(column.source for column in columns):
         _require(path, frame, source)
     known: dict[str, set[str]] = {}

@@ -74,6 +74,7 @@ def _gap(run: Run) -> Gap | None:
     training, validation = skill(run, "training"), skill(run, "validation")
     samples = run.facts.get("samples", {})
     n, m = samples.get("training", 0), samples.get("validation", 0)
+    n = run.facts.get("estimate", {}).get("training", n)  # the training metrics are of a part of it
     if training is None or validation is None or m < limit.LEAST_VALIDATION or n == 0:
         return None
     left, right = 1 - training.last, 1 - validation.last

@@ -1,6 +1,5 @@
 """Evaluation, prediction, and the one opening of the sealed test part."""
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,7 +19,7 @@ from markone.errors import InputError, RunError
 from markone.recipe import Recipe
 from markone.tasks.task import TargetCode
 from markone.training.material import Material, prepare
-from markone.training.record import write_json
+from markone.training.record import add_event, write_json
 from markone.training.run import Run
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def recipe_of(run: Run) -> Recipe:
 
 
 def open_test(run: Run, *, progress: Progress | None = None) -> dict[str, Any]:
-    """Opens the sealed test part: the estimate with its 95 % interval, and the count of openings, kept in ``test.json``.
+    """Opens the sealed test part: the estimate with its 95 % interval, and the count of openings, in the record and in ``test.json``.
 
     The first opening is the estimate; later ones are counted, for what was chosen after looking is no longer unseen.
     """
@@ -95,24 +94,23 @@ def open_test(run: Run, *, progress: Progress | None = None) -> dict[str, Any]:
         raise RunError("run-no-test", f"{run.folder} has no test part; split.test was 0.")
     if not (run.folder / "net.safetensors").exists():
         load_net(run, input_shape=(1,), outputs=1)
-    material = prepare(recipe, kept=kept, progress=progress)
+    material = prepare(recipe, kept=kept, digest=run.data_digest, progress=progress)
     net = load_net(run, input_shape=material.dataset.input_shape, outputs=material.outputs).to(material.device)
     batches = in_order(material.store, rows, batch_size=EVALUATION_BATCH)
     scores, targets = scores_of(net, batches, material.dtype)
-    path = run.folder / "test.json"
-    before: dict[str, Any] = {"openings": 0, "opened": []}
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+    opened = [event.value["at"] for event in Run(run.folder).events if event.kind == "test-opened"]
+    opened.append(datetime.now(UTC).isoformat(timespec="seconds"))
+    add_event(run.folder, "test-opened", {"at": opened[-1]}, step=run.steps)
     intervals = recipe.task.intervals(scores, targets, material.code, seed=recipe.seed)
     found = {
         "run": run.id,
         "samples": len(rows),
         "metrics": {name: interval.to_dict() for name, interval in intervals.items()},
         "loss": float(recipe.loss.build()(scores, targets)),
-        "openings": before["openings"] + 1,
-        "opened": [*before["opened"], datetime.now(UTC).isoformat(timespec="seconds")],
+        "openings": len(opened),
+        "opened": opened,
     }
-    write_json(path, found)
+    write_json(run.folder / "test.json", found)
     return found
 
 

@@ -22,7 +22,14 @@ def build_net(material: Material) -> "nn.Module":
 
     recipe = material.recipe
     with torch.random.fork_rng([]):  # torch's layers draw default weights from the process's generator
-        net = recipe.net.build(material.dataset.input_shape, material.outputs)
+        try:
+            net = recipe.net.build(material.dataset.input_shape, material.outputs)
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
+            raise SpecError(
+                "net-too-big", f"net {recipe.net.kind} of this size does not fit into memory; lower its width or depth."
+            ) from None
     recipe.initialization.build()(net, torch_generator(recipe.seed, "init"))
     if material.dataset.is_images:
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

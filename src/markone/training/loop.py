@@ -138,7 +138,8 @@ class Training:
         if run.status in ("finished", "non-finite"):
             raise RunError("run-ended", f"{folder} has ended ({run.status}); start a new run instead of resuming it.")
         kept = SplitResult.load(folder / "split.npz")
-        training = Training(Learner(prepare(run.recipe, kept=kept, progress=progress)), folder)
+        material = prepare(run.recipe, kept=kept, digest=run.data_digest, progress=progress)
+        training = Training(Learner(material), folder)
         training._restore(read_latest(folder))
         return training
 
@@ -247,9 +248,10 @@ class Training:
     def _keep(self, *, due: bool) -> None:
         """Losses to the host, the record to disk, a checkpoint: each when it is due."""
         due = due or time.monotonic() >= self._next_checkpoint
-        if due or self.has_ended() or len(self._losses) >= LOSSES_PER_TRANSFER:
+        stale = self.recorder.flush_is_due
+        if due or stale or self.has_ended() or len(self._losses) >= LOSSES_PER_TRANSFER:
             self._fetch_losses()
-            if self.recorder.flush_is_due:
+            if stale:
                 self.recorder.flush()
         if due and self.status in (None, "finished") and (self._writer.ready or self.has_ended()):
             self._checkpoint()
@@ -334,6 +336,7 @@ class Training:
                 self.learner.net.train()
                 if self.at.step == 0:
                     self._describe()
+                    self._began = time.perf_counter()  # the untrained net's evaluation is no training time
                 yield
         except GeneratorExit:  # the caller left between two steps
             raise
@@ -345,6 +348,7 @@ class Training:
 
     def _finish(self, *, consistent: bool) -> None:
         self.stop("interrupted")
+        self._scalars("net", {"seconds": self.seconds})
         if self.status == "interrupted" and consistent and self.at.step:
             self._fetch_losses()
         if self.status == "interrupted" and consistent and self.at.step:
@@ -364,6 +368,7 @@ class Training:
         plan |= {"epochs": self.recipe.epochs, "batch_size": material.batches.batch_size}
         self.recorder.fact("plan", plan)
         self.recorder.fact("layers", self._layers())
+        self.recorder.fact("estimate", {"training": len(self._estimated)})
         self.recorder.meta("data", material.data_card())
         for note in (*material.split.sentences, *material.dataset.notes):
             self.recorder.event("note", {"text": note}, step=0)

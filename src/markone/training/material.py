@@ -115,11 +115,17 @@ def white(dataset: Dataset) -> int:
 
 
 def prepare(
-    recipe: Recipe, *, dataset: Dataset | None = None, kept: SplitResult | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    *,
+    dataset: Dataset | None = None,
+    kept: SplitResult | None = None,
+    digest: str | None = None,
+    progress: Progress | None = None,
 ) -> Material:
     """Reads the data, splits it (or keeps the split of an earlier sitting) and takes statistics of the training part.
 
-    Raises DataError or SpecError where recipe and data do not fit together.
+    digest: that of the data which ``kept`` was made of. Raises DataError or SpecError where recipe and data do not fit together, and
+    where the data has changed since: the kept split would then mix its parts.
     """
     dataset = dataset or recipe.data.build(progress=progress)
     device = choose_device(recipe.device)
@@ -139,6 +145,11 @@ def prepare(
             "data-changed",
             f"{dataset.name} has {len(dataset):,} samples now, but the run was begun with {len(result.part):,};"
             " restore the data or start a new run.",
+        )
+    if digest and dataset.digest and digest != dataset.digest:
+        raise DataError(
+            "data-changed",
+            f"{dataset.name} is not the data that the run was begun with: its content has changed; restore it or start a new run.",
         )
     statistics = recipe.normalization.fit(dataset, training) if recipe.normalization else identity(dataset)
     code = recipe.task.code(dataset, training)

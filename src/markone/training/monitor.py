@@ -22,7 +22,7 @@ Row = tuple[str, str, float]  # layer, vital, value
 DENSE_INTERVAL = 2  # at first every other step: the steps between tell what an unsampled one costs
 THINNING = 20  # then every 20th part of what has passed: about 14 samples for a doubling
 LONGEST_INTERVAL = 200
-FREE_SECONDS = 0.25  # what vitals may cost before the budget counts: a quarter of a second nobody notices
+FREE_SECONDS = 0.5  # what vitals may cost before the budget counts: half a second nobody notices
 
 
 class Monitor:

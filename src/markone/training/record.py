@@ -115,6 +115,10 @@ class Recorder:
         self.meta("status", "running")
         self._database.commit()
 
+    def release(self) -> None:
+        """Closes the record without a word on the training."""
+        self._database.close()
+
     def close(self, status: str) -> None:
         self.meta("status", status)
         self.flush()
@@ -126,6 +130,14 @@ def connect(path: Path) -> sqlite3.Connection:
     database.execute("pragma journal_mode = wal")
     database.execute("pragma synchronous = normal")
     return database
+
+
+def add_event(folder: Path, kind: str, value: Mapping[str, Any], *, step: int) -> None:
+    """One event in the record of a run that nobody trains at present."""
+    recorder = Recorder(folder)
+    recorder.event(kind, value, step=step)
+    recorder.flush()
+    recorder.release()
 
 
 def this_process() -> dict[str, Any]:

@@ -101,6 +101,12 @@ class Run:
         return {name: json.loads(value) for name, value in self._query("select name, value from facts")}
 
     @property
+    def data_digest(self) -> str | None:
+        """The digest of the data that was trained on; None where the run ended before it was known."""
+        digest = self.meta.get("data", {}).get("digest")
+        return str(digest) if digest else None
+
+    @property
     def status(self) -> str:
         """running, finished, interrupted, non-finite or killed."""
         status = str(self.meta.get("status", "running"))
@@ -192,9 +198,10 @@ class Run:
         return {key: _series(rows) for key, rows in grouped.items()}
 
     def _query(self, statement: str) -> list[tuple[Any, ...]]:
-        # A live record needs its WAL beside it; a record on read-only media cannot make one and is whole without.
+        # A live record has its WAL beside it. One without is whole, and opened as immutable, so that reading leaves no WAL behind.
         path = (self.folder / "record.db").resolve()
-        for mode in ("mode=ro", "mode=ro&immutable=1"):
+        live = path.with_name("record.db-wal").exists()
+        for mode in ("mode=ro", "mode=ro&immutable=1") if live else ("mode=ro&immutable=1",):
             try:
                 database = sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=30)
                 try:
