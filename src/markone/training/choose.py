@@ -49,7 +49,7 @@ def _task(dataset: Dataset) -> dict[str, Any]:
 
 
 def _images(dataset: Dataset) -> dict[str, Any]:
-    """A convolutional net, one-cycle training; shifted by a tenth of the side, mirrored where that keeps the class.
+    """A convolutional net, one-cycle training; shifted by up to a tenth of the side, mirrored where that keeps the class.
 
     From PHOTO_SIDE on the net begins with half the channels: the first maps cost the most there.
     """
@@ -58,7 +58,7 @@ def _images(dataset: Dataset) -> dict[str, Any]:
     batch_size = _batch_size(len(dataset))
     return {
         "net": {"kind": "convnet", "depth": ConvNet().stages(shape), "width": 16 if side >= PHOTO_SIDE else 32},
-        "augmentation": {"flip": dataset.mirrored, "crop": max(1, side // 10)},
+        "augmentation": {"flip": dataset.mirrored, "crop": side // 10 or None},
         "optimizer": {"kind": "adamw", "lr": 0.005},
         "regularization": {"label_smoothing": 0.1} if dataset.mirrored else {},
         "batch_size": batch_size,
