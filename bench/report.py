@@ -18,8 +18,8 @@ RESULTS = ROOT / "docs" / "benchmarks"
 INTRODUCTION = """# Benchmarks
 
 Written by `bench/report.py` from what the scripts in `bench/` measured; each script's first lines say what exactly is compared. Times of
-shared machines scatter, so speed is a ratio of two sides that take turns in one process; these figures were taken while other work ran on the
-same cores, which widens the ranges and lengthens the seconds.
+shared machines scatter, so speed is a ratio of two sides that take turns in one process; most of these figures were
+taken while other work ran on the same cores, which widens the ranges and lengthens the seconds.
 """
 
 TITLES = {
