@@ -48,6 +48,7 @@ def test_killed_at_random_moments_and_resumed_bit_for_bit(tmp_path: Path) -> Non
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums of one thread and of two differ in the last bit
     try:
+        fit(Recipe.from_dict(RECIPE).edit("epochs", 1), folder=tmp_path / "warm")
         began = time.monotonic()
         whole = digest(fit(Recipe.from_dict(RECIPE), folder=tmp_path / "whole").folder)
         lasted = time.monotonic() - began
