@@ -59,7 +59,7 @@ def chart(title: str, curves: Sequence[Curve], *, end: float, as_share: bool = F
     if not any(curve.tone != "reference" for curve in kept):
         return ""
     show = share if as_share else number
-    x_scale = Scale(0.0, end if end > 0 else 1.0, LEFT, WIDTH - RIGHT)
+    x_scale = Scale(0.0, end if end > FLAT else 1.0, LEFT, WIDTH - RIGHT)
     y_scale = _y_scale(kept, as_share=as_share)
     labelled = [curve for curve in kept if curve.label]
     spoken = "; ".join(f"{curve.label} {show(float(curve.y[-1]))}" for curve in labelled)
@@ -97,7 +97,7 @@ def ticks(low: float, high: float, *, most: int = 5, factors: Sequence[float] = 
     steps = [factor * power * more for more in (1, 10, 100) for factor in factors]
     step = next(step for step in steps if math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) < most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(place * step, 12) for place in range(first, last + 1)]
+    return [float(f"{place * step:.12g}") for place in range(first, last + 1)]  # without the noise of the product
 
 
 def decades(low: float, high: float, *, most: int = 6) -> list[float]:
