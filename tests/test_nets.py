@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from markone.errors import SpecError
-from markone.nets import MLP, NETS, ConvNet, Net, NetSpec, Perceptron
+from markone.nets import MLP, NETS, ConvNet, Net, NetSpec, Perceptron, ResNet
 from markone.nets.activations import ACTIVATIONS, ActivationName
 from markone.nets.arithmetic import Window, conv_output, receptive_field, transposed_output
 from markone.nets.initializers import HeNormal
@@ -33,6 +33,7 @@ VARIANTS: list[tuple[NetSpec, tuple[int, ...]]] = [
     (ConvNet(width=8, depth=0), STRIP),
     (ConvNet(width=8, convs_per_stage=1, activation="gelu"), STRIP),
     (ConvNet(width=8, depth=2, convs_per_stage=3, activation="leaky-relu"), PHOTO),
+    (ResNet(kind="cifar-resnet-20", width=4), PHOTO),
 ]
 
 

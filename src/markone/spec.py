@@ -188,7 +188,7 @@ class _Form:
     @property
     def kinds(self) -> list[str]:
         """The kinds of a family; none where the field is no family."""
-        return [kind for member in self.members for kind in _kinds(member)] if len(self.members) > 1 else []
+        return [kind for member in self.members for kind in kinds_of(member)] if len(self.members) > 1 else []
 
     @property
     def allowed(self) -> str:
@@ -205,7 +205,7 @@ class _Form:
         """The member with this kind, or the only one."""
         if len(self.members) == 1:
             return self.members[0]
-        return next((member for member in self.members if kind in _kinds(member)), None)
+        return next((member for member in self.members if kind in kinds_of(member)), None)
 
 
 @cache
@@ -231,7 +231,8 @@ def _options(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _kinds(member: type[Spec]) -> tuple[str, ...]:
+def kinds_of(member: type[Spec]) -> tuple[str, ...]:
+    """The kinds that a spec goes by: most have one, a family of nets has one for each published variant."""
     return get_args(member.model_fields["kind"].annotation) if "kind" in member.model_fields else ()
 
 

@@ -66,11 +66,11 @@ def _spec(name: str, settings: list[str] | None) -> "NetSpec":
     from markone.errors import SpecError, did_you_mean
     from markone.nets import NETS
 
-    by_name = {net.model_fields["kind"].default: net for net in NETS}
+    by_name = {kind: net for net in NETS for kind in net.variants}
     if name not in by_name:
         near = did_you_mean(name, by_name)
         raise SpecError("net-unknown", f"there is no net {name!r}.{near} Allowed: {', '.join(by_name)}.")
-    spec: NetSpec = by_name[name]()
+    spec: NetSpec = by_name[name].from_dict({"kind": name})
     for path, value in read_edits(settings).items():
         spec = spec.edit(path.removeprefix("net."), value)
     return spec

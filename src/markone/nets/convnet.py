@@ -1,12 +1,12 @@
 """A small, fast convolutional net for images from 8x8 to 64x64."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from markone.errors import SpecError
 from markone.nets.activations import ActivationName
-from markone.nets.net import NetSpec, require_outputs, require_shape
+from markone.nets.net import CIFAR, NetSpec, NormalizationName, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,12 +31,16 @@ class ConvNet(NetSpec):
     width: int = Field(32, ge=1, le=4096, description="channels of the stem; doubled by each stage")
     convs_per_stage: int = Field(2, ge=1, le=64, description="convolutions in each stage")
     activation: ActivationName = Field("relu", description="the function behind every convolution")
-    normalization: Literal["none", "batch", "layer", "group"] = Field(
+    normalization: NormalizationName = Field(
         "batch", description="normalization between a convolution and its activation"
     )
     dropout: float = Field(
         0.0, ge=0.0, lt=1.0, description="fraction of features before the head set to zero while training"
     )
+
+    variants: ClassVar = {
+        "convnet": Variant("Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, CIFAR, 10)
+    }
 
     def stages(self, input_shape: tuple[int, ...]) -> int:
         """How many stages the net has on this shape of input. Raises SpecError if a map would shrink to nothing."""
@@ -55,13 +59,10 @@ class ConvNet(NetSpec):
         least = min(1, most)  # one stage wherever there is room for it
         return next(stages for stages in range(least, 64) if side >> (stages + 1) <= SMALLEST_MAP)
 
-    def build(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
+    def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from torch import nn
 
         from markone.nets import blocks
-
-        require_shape(self.kind, input_shape, images_only=True)
-        require_outputs(outputs)
 
         def convolution(inputs: int, width: int, *, pool: bool) -> nn.Sequential:
             return blocks.convolution(

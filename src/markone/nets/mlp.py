@@ -1,12 +1,12 @@
 """The multi-layer perceptron."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from markone.nets.activations import ActivationName
-from markone.nets.net import NetSpec, require_outputs, require_shape
+from markone.nets.net import NetSpec, NormalizationName, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,18 +22,23 @@ class MLP(NetSpec):
     depth: int = Field(2, ge=0, le=10_000, description="hidden layers")
     width: int = Field(128, ge=1, le=1_000_000, description="units in each hidden layer")
     activation: ActivationName = Field("relu", description="the function f behind every hidden layer")
-    normalization: Literal["none", "batch", "layer", "group"] = Field(
+    normalization: NormalizationName = Field(
         "none", description="normalization between a hidden layer's weights and its activation"
     )
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="fraction of hidden outputs set to zero while training")
 
-    def build(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
+    variants: ClassVar = {
+        "mlp": Variant(
+            "Rumelhart, Hinton and Williams, Learning representations by back-propagating errors", 1986, (1, 28, 28), 10
+        )
+    }
+    images_only: ClassVar = False
+
+    def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from torch import nn
 
         from markone.nets import blocks
 
-        require_shape(self.kind, input_shape, images_only=False)
-        require_outputs(outputs)
         sizes = [blocks.flat_size(input_shape), *[self.width] * self.depth]
         hidden = [
             blocks.dense(a, b, activation=self.activation, normalization=self.normalization, dropout=self.dropout)

@@ -1,8 +1,8 @@
 """The perceptron: one layer of weights."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from markone.nets.net import NetSpec, require_outputs, require_shape
+from markone.nets.net import NetSpec, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,9 +17,17 @@ class Perceptron(NetSpec):
 
     kind: Literal["perceptron"] = "perceptron"
 
-    def build(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
+    variants: ClassVar = {
+        "perceptron": Variant(
+            "Rosenblatt, The perceptron: a probabilistic model for information storage and organization in the brain",
+            1958,
+            (1, 20, 20),
+            8,
+        )
+    }
+    images_only: ClassVar = False
+
+    def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from markone.nets import blocks
 
-        require_shape(self.kind, input_shape, images_only=False)
-        require_outputs(outputs)
         return blocks.Perceptron(blocks.flat_size(input_shape), outputs)

@@ -75,6 +75,10 @@ def _without_data(net: "nn.Module") -> "nn.Module":
 
 def _computes(module: "nn.Module") -> bool:
     """Whether the module is a leaf or holds parameters of its own."""
+    from torch import nn
+
+    if isinstance(module, nn.Identity):
+        return False
     return next(module.children(), None) is None or next(module.parameters(recurse=False), None) is not None
 
 

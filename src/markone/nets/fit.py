@@ -1,0 +1,80 @@
+"""Whether a net's maps survive its input: the layer at which they shrink to nothing, and the smallest image that works."""
+
+from typing import TYPE_CHECKING
+
+from markone.errors import SpecError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from markone.nets.net import NetSpec
+
+LARGEST_SIDE = 4096  # no published net needs more
+
+
+def require_fit(spec: "NetSpec", net: "nn.Module", input_shape: tuple[int, ...], outputs: int) -> None:
+    """Passes one blank input through the net. Raises SpecError that names the layer that can make nothing of it."""
+    layer = failing_layer(net, input_shape)
+    if layer is None or len(input_shape) == 1:
+        return
+    height, width = input_shape[1:]
+    least = smallest_side(spec, input_shape[0], outputs)
+    cure = (
+        "its fields leave no map for any image; lower its depth"
+        if least is None
+        else f"the smallest it can take are {least}x{least}"
+    )
+    raise SpecError(
+        "input-too-small",
+        f"net {spec.kind} cannot take images of {height}x{width} pixels: at layer {layer} nothing is left of the map; {cure}.",
+    )
+
+
+def failing_layer(net: "nn.Module", input_shape: tuple[int, ...]) -> str | None:
+    """The layer that the map of one blank input is too small for; None where all is well. Changes nothing of the net."""
+    import torch
+
+    entered = ["its first"]
+    names = {module: name for name, module in net.named_modules()}
+    training = {module: module.training for module in names}
+    device = next((parameter.device for parameter in net.parameters()), None)
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, _inputs: entered.append(names.get(module, ""))
+    )
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, *input_shape, device=device))
+    except RuntimeError as error:
+        if not _is_about_size(str(error)):
+            raise
+        return entered[-1]
+    finally:
+        handle.remove()
+        for module, mode in training.items():
+            module.training = mode
+    return None
+
+
+def smallest_side(spec: "NetSpec", channels: int, outputs: int) -> int | None:
+    """The least side of a square image that the net can take, found by bisection; None if there is none."""
+    import torch
+
+    def fits(side: int) -> bool:
+        with torch.device("meta"):
+            return failing_layer(spec.make((channels, side, side), outputs), (channels, side, side)) is None
+
+    high = 1
+    while not fits(high):
+        if high >= LARGEST_SIDE:
+            return None
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _is_about_size(text: str) -> bool:
+    """Whether torch says that a kernel or a window is larger than its map."""
+    return any(part in text for part in ("Output size is too small", "Kernel size can't be greater", "too small"))
