@@ -2,7 +2,8 @@
 
     python bench/accuracy.py [CASE ...] [--seeds 5] [--json FILE]
 
-Cases: digits, breast-cancer, housing (generated, California-housing-like), fashion-mnist and flowers (in MARKONE_DATA). Tables are compared
+Cases: digits, breast-cancer, housing (generated, California-housing-like), fashion-mnist and flowers (in MARKONE_DATA; flowers also
+fine-tuned from published weights). Tables are compared
 with scikit-learn's own MLP at its defaults (hidden_layer_sizes=(100,), Adam, max_iter=200; inputs standardized, which it needs) on the
 same training and test rows. Every figure is of the part that it names; test parts are opened once per run.
 """
@@ -25,7 +26,7 @@ import torch
 from markone.data.dataset import Dataset, Part
 from markone.data.source import resolve
 from markone.device import Environment
-from markone.training.choose import choose_recipe
+from markone.training.choose import choose_recipe, choose_source
 from markone.training.evaluate import open_test
 from markone.training.loop import Training
 
@@ -66,6 +67,11 @@ def flowers(folder: Path) -> Path:
     return folder / "flowers"
 
 
+def published(net: str, file: str) -> dict[str, Any]:
+    """The edits of ``markone train DATA --set net.kind=NET --set net.weights=FILE``."""
+    return {"net.kind": net, "net.weights": str(Path(os.environ["MARKONE_DATA"]) / "weights" / file)}
+
+
 def of_sklearn(dataset: Dataset, part: np.ndarray, seed: int) -> float:
     """Accuracy or RMSE of scikit-learn's MLP on the same test rows."""
     from sklearn.exceptions import ConvergenceWarning
@@ -85,12 +91,14 @@ def of_sklearn(dataset: Dataset, part: np.ndarray, seed: int) -> float:
     return float(np.sqrt(np.mean((guess - targets[test]) ** 2)))
 
 
-def one_run(data: str, seed: int, target: str | None = None, *, compare: bool = False) -> dict[str, float]:
+def one_run(
+    data: str, seed: int, target: str | None = None, *, compare: bool = False, edits: dict[str, Any] | None = None
+) -> dict[str, float]:
     """Trains with the chosen recipe; seconds are from reading the data to the end of the training."""
-    began = time.perf_counter()
-    source = resolve(data, target=target)
+    began, edits = time.perf_counter(), edits or {}
+    source = choose_source(resolve(data, target=target), edits)
     dataset = source.build()
-    recipe = choose_recipe(source, dataset, seed=seed)
+    recipe = choose_recipe(source, dataset, seed=seed, wishes=edits).edit_all(edits)
     metric = recipe.task.metric
     with tempfile.TemporaryDirectory() as folder:
         training = Training.begin(recipe, folder=Path(folder) / "run", dataset=dataset)
@@ -114,6 +122,9 @@ CASES: dict[str, Callable[[Path, int], dict[str, float]]] = {
     "housing": lambda folder, seed: one_run(str(housing(folder)), seed, "MedHouseVal", compare=True),
     "fashion-mnist": lambda _, seed: one_run("fashion-mnist", seed),
     "flowers": lambda folder, seed: one_run(str(flowers(folder)), seed),
+    "flowers, squeezenet-1.1 fine-tuned": lambda folder, seed: one_run(
+        str(flowers(folder)), seed, edits=published("squeezenet-1.1", "squeezenet1_1_imagenet.safetensors")
+    ),
 }
 
 

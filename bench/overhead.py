@@ -64,7 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
 def hand_written(material: Material) -> Iterator[None]:
     """The loop of an expert; each ``next`` is one step."""
     recipe = material.recipe
-    net = build_net(material).train()
+    net = build_net(material)[0].train()
     rows = torch.from_numpy(material.split.indices(Part.TRAINING))
     inputs, targets = material.store.standardized(rows), material.store.targets[rows]
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.001, fused=True)

@@ -104,7 +104,8 @@ def _values(option: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     if get_origin(option) is Literal:
         return st.sampled_from(get_args(option))
     if get_origin(option) is tuple:
-        return st.lists(values(get_args(option)[0]), max_size=3).map(tuple)
+        fewest = max((bound.min_length for bound in metadata if isinstance(bound, annotated_types.MinLen)), default=0)
+        return st.lists(values(get_args(option)[0]), min_size=fewest, max_size=3).map(tuple)
     if option is bool:
         return st.booleans()
     if option is int:

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from markone.data.dataset import Dataset
+from markone.data.letters import LETTERS
 from markone.data.shapes import COLOURS, SHAPES
-from markone.data.synthetic import Gate, Moons, Polynomial, Shapes, Spirals
+from markone.data.synthetic import Gate, Letters, Moons, Polynomial, Shapes, Spirals
 from markone.spec import Spec
 
 
-@pytest.mark.parametrize("spec", [Gate(kind="xor"), Spirals(), Moons(), Polynomial(), Shapes(samples=60)], ids=str)
+@pytest.mark.parametrize(
+    "spec", [Gate(kind="xor"), Spirals(), Moons(), Polynomial(), Shapes(samples=60), Letters(samples=80)], ids=str
+)
 def test_seed_decides_the_data(spec: Spec) -> None:
     def inputs(seed: int) -> np.ndarray:
         dataset: Dataset = spec.edit("seed", seed).build()  # type: ignore[attr-defined]
@@ -112,3 +115,36 @@ def test_noise_is_what_was_asked(shapes: Dataset) -> None:
     values = noisy.inputs[ground].astype(float) - shapes.inputs[ground]
     middle = (shapes.inputs[ground] > 60) & (shapes.inputs[ground] < 195)  # where nothing is clipped
     assert values[middle].std() == pytest.approx(12, rel=0.1)
+
+
+def test_letters_are_their_dots() -> None:
+    dataset = Letters(samples=80, shift=0, noise=0.0).build()
+    assert dataset.inputs.shape == (80, 20, 20, 1)
+    assert set(np.unique(dataset.inputs).tolist()) == {0, 255}
+    assert dataset.classes == tuple(LETTERS)
+    for picture, target in zip(dataset.inputs[..., 0], dataset.targets, strict=True):
+        dots = [[picture[3 + 2 * i, 2 + 3 * j] > 0 for j in range(5)] for i in range(7)]
+        assert dots == [[dot == "#" for dot in row] for row in LETTERS["ABCDEFGH"[target]].split()]
+
+
+def test_letters_are_shifted_each_way_and_stay_whole() -> None:
+    still, moved = (Letters(samples=2000, shift=shift, noise=0.0).build().inputs[..., 0] for shift in (0, 2))
+    shifts = set()
+    for picture, there in zip(still[:800], moved[:800], strict=True):
+        found = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if (np.roll(picture, (down, right), (0, 1)) == there).all()
+        ]
+        assert len(found) == 1
+        shifts |= set(found)
+    assert len(shifts) == 25
+    assert (moved.sum((1, 2)) == still.sum((1, 2))).all()
+    assert not still[:, :2].any()
+    assert not still[:, -2:].any()
+
+
+def test_letters_are_as_noisy_as_asked() -> None:
+    plain, noisy = (Letters(samples=400, shift=0, noise=noise).build().inputs for noise in (0.0, 0.05))
+    assert (plain != noisy).mean() == pytest.approx(0.05, rel=0.05)

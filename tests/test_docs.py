@@ -100,7 +100,10 @@ def test_training_prints_the_document_of_show(
 
 
 def test_lists_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb, names in (("explain", {"slug", "title"}), ("net", {"name", "formula"})):
+    for verb, names in (
+        ("explain", {"slug", "title"}),
+        ("net", {"name", "year", "paper", "parameters", "flops", "layers", "input_shape", "outputs"}),
+    ):
         assert main([verb, "--format", "json"]) == 0
         assert all(set(row) == names for row in json.loads(capsys.readouterr().out))
         assert all(f"`{name}`" in SECTIONS[verb].partition("|")[0] for name in names)

@@ -157,3 +157,14 @@ def test_he_keeps_the_signal_from_layer_to_layer(activation: ActivationName, dep
     inputs = torch.randn(256, 256, generator=torch_generator(0, "data"))
     with torch.no_grad():
         assert 0.3 < float(net(inputs).square().mean()) < 3
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (4, 2), (3, 1), (16, 8)])
+def test_transposed_convolutions_keep_the_signal(kernel: int, stride: int) -> None:
+    """He's variance holds for what an output of a transposed convolution really sees: in x places / stride^2 inputs."""
+    net = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(200, 50, kernel, stride, bias=False))
+    drawn(HeNormal(), net)
+    inputs = torch.randn(4, 200, 12, 12, generator=torch_generator(0, "data"))
+    edge = kernel  # the border sees less
+    outputs = net(inputs).detach()[:, :, edge:-edge, edge:-edge]
+    assert float(outputs.var()) == pytest.approx(1.0, rel=0.1)

@@ -10,7 +10,19 @@ SOURCE = Path(__file__).parents[1] / "src" / "markone"
 
 LAYERS = (
     ("spec", "errors", "seeds", "device", "version"),
-    ("data", "nets", "tasks", "losses", "metrics", "muon", "optimizers", "schedules", "regularizers"),
+    (
+        "data",
+        "nets",
+        "tasks",
+        "losses",
+        "metrics",
+        "muon",
+        "fine_tuning",
+        "optimizers",
+        "schedules",
+        "regularizers",
+        "rules",
+    ),
     ("recipe",),
     ("training",),
     ("diagnosis",),

@@ -11,6 +11,7 @@ from markone.nets import NETS, Net
 from markone.nets.initializers import INITIALIZATIONS, Initialization
 from markone.optimizers import OPTIMIZERS, Optimizer
 from markone.regularizers import EarlyStopping, Regularization
+from markone.rules import RULES, Rule
 from markone.schedules import SCHEDULES, Schedule
 from markone.spec import Spec
 
@@ -18,6 +19,7 @@ FAMILIES: list[tuple[Any, tuple[type[Spec], ...]]] = [
     (Net, NETS),
     (Initialization, INITIALIZATIONS),
     (Loss, LOSSES),
+    (Rule, RULES),
     (Optimizer, OPTIMIZERS),
     (Schedule, SCHEDULES),
 ]
@@ -35,7 +37,7 @@ def test_table_and_union_are_the_same(union: Any, table: tuple[type[Spec], ...])
 def test_kinds_are_distinct_and_kebab_case(union: Any, table: tuple[type[Spec], ...]) -> None:
     kinds = [member.model_fields["kind"].default for member in table]
     assert len(set(kinds)) == len(kinds)
-    assert all(kind == kind.lower() and kind.replace("-", "").isalnum() for kind in kinds)
+    assert all(kind == kind.lower() and kind.replace("-", "").replace(".", "").isalnum() for kind in kinds)
 
 
 @each
@@ -60,7 +62,8 @@ def test_every_member_has_a_docstring_of_its_own(member: type[Spec]) -> None:
 
 def test_specs_do_without_torch() -> None:
     """Reading a recipe must not load torch: that alone takes longer than answering --help may."""
-    modules = "losses metrics optimizers schedules regularizers nets nets.initializers nets.arithmetic nets.summary"
+    modules = "losses metrics optimizers schedules regularizers rules nets"
+    modules += " nets.initializers nets.arithmetic nets.summary"
     lines = [f"import markone.{module}" for module in modules.split()]
     code = ";".join([*lines, "import sys", "print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"])
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,29 +1,62 @@
-"""Every net through the same properties, and the arithmetic and summary of layers."""
+"""One conformance test over all nets: every kind of every family through the same properties."""
 
 import copy
-from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from markone.errors import SpecError
-from markone.nets import MLP, NETS, ConvNet, Net, NetSpec, Perceptron, ResNet
+from markone.nets import MLP, NETS, ConvNet, Net, NetSpec, Perceptron
 from markone.nets.activations import ACTIVATIONS, ActivationName
-from markone.nets.arithmetic import Window, conv_output, receptive_field, transposed_output
+from markone.nets.blocks import WithAuxiliary
 from markone.nets.initializers import HeNormal
 from markone.nets.summary import summarize
 from markone.seeds import torch_generator
 from markone.spec import Spec
 
-TABLE, DIGIT, PHOTO, STRIP = (7,), (1, 8, 8), (3, 32, 32), (2, 5, 16)
-NORMALIZATIONS = ("none", "batch", "layer", "group")
+Shape = tuple[int, ...]
 
-VARIANTS: list[tuple[NetSpec, tuple[int, ...]]] = [
-    *((Perceptron(), shape) for shape in (TABLE, DIGIT, STRIP)),
+TABLE, DIGIT, PHOTO, STRIP = (7,), (1, 8, 8), (3, 32, 32), (2, 5, 16)
+LARGE, SIDE, INCEPTION_SIDE = (
+    64,
+    64,
+    96,
+)  # every net for large pictures takes 64 with its own stem, Inception v3 needs 75
+NORMALIZATIONS = ("none", "batch", "layer", "group")
+OUTPUTS = 5
+NARROW = {"width": 8, "head_width": 32, "growth": 8, "groups": 4, "associations": 64}
+MOST_BLOCKS = 2  # of a stage; whole kinds: test_the_deepest, and on no data at all tests/test_net_families.py
+NOT_BUILT = {"timm"}  # needs its extra: tests/test_timm.py
+
+
+def narrow(spec: type[NetSpec], kind: str) -> NetSpec:
+    """The kind with few channels and few blocks, so that all of them can be run."""
+    whole = spec.from_dict({"kind": kind})
+    fields: dict[str, Any] = {name: value for name, value in NARROW.items() if name in spec.model_fields}
+    if getattr(whole, "groups", 1) == 1:
+        fields.pop("groups", None)
+    if isinstance(depths := getattr(whole, "depths", None), tuple):
+        fields["depths"] = tuple(min(depth, MOST_BLOCKS) for depth in depths)
+    if "stem" in spec.model_fields and getattr(whole, "stem", None) is None:
+        fields["stem"] = "imagenet"
+    return spec.from_dict({"kind": kind, **fields})
+
+
+def shape_for(spec: type[NetSpec], kind: str) -> Shape:
+    shape = spec.variants[kind].input_shape
+    side = INCEPTION_SIDE if kind == "inception-v3" else SIDE
+    return (shape[0], side, side) if min(shape) > LARGE or max(shape[1:], default=0) > LARGE else shape
+
+
+VARIANTS: list[tuple[NetSpec, Shape]] = [
+    *((narrow(spec, kind), shape_for(spec, kind)) for spec in NETS for kind in spec.variants if kind not in NOT_BUILT),
+    *((Perceptron(), shape) for shape in (TABLE, STRIP)),
     *((MLP(width=32, normalization=kind), TABLE) for kind in NORMALIZATIONS),
     (MLP(depth=0), DIGIT),
     (MLP(width=16, depth=3, dropout=0.5), PHOTO),
@@ -33,7 +66,6 @@ VARIANTS: list[tuple[NetSpec, tuple[int, ...]]] = [
     (ConvNet(width=8, depth=0), STRIP),
     (ConvNet(width=8, convs_per_stage=1, activation="gelu"), STRIP),
     (ConvNet(width=8, depth=2, convs_per_stage=3, activation="leaky-relu"), PHOTO),
-    (ResNet(kind="cifar-resnet-20", width=4), PHOTO),
 ]
 
 
@@ -44,46 +76,63 @@ def name_of(value: object) -> str:
 each = pytest.mark.parametrize(("spec", "shape"), VARIANTS, ids=name_of)
 
 
-def made(spec: NetSpec, shape: tuple[int, ...], outputs: int = 5) -> nn.Module:
+def made(spec: NetSpec, shape: Shape, outputs: int = OUTPUTS) -> nn.Module:
+    return copy.deepcopy(drawn(spec, shape, outputs))
+
+
+@cache
+def drawn(spec: NetSpec, shape: Shape, outputs: int) -> nn.Module:
     net = spec.build(shape, outputs)
     HeNormal().build()(net, torch_generator(0, "init"))
     return net
 
 
-def batch(shape: tuple[int, ...], samples: int = 6) -> torch.Tensor:
+def batch(shape: Shape, samples: int = 2) -> Tensor:
     return torch.randn(samples, *shape, generator=torch_generator(0, "data"))
 
 
-def test_every_net_is_tested() -> None:
-    assert {type(spec) for spec, _ in VARIANTS} == set(NETS)
+def scores_of(given: Any) -> Tensor:
+    scores = given.scores if isinstance(given, WithAuxiliary) else given
+    assert isinstance(scores, Tensor)
+    return scores
+
+
+def field_of(spec: NetSpec, name: str) -> Any:
+    return getattr(spec, name, None)
 
 
 @each
-def test_scores_have_the_right_shape(spec: NetSpec, shape: tuple[int, ...]) -> None:
-    for outputs in (1, 5):
-        for samples in (2, 6):
-            assert made(spec, shape, outputs)(batch(shape, samples)).shape == (samples, outputs)
+def test_scores_have_the_right_shape(spec: NetSpec, shape: Shape) -> None:
+    places = shape[1:] if spec.gives == "maps" else ()
+    for outputs in (1, OUTPUTS):
+        for samples in (1, 3):
+            assert made(spec, shape, outputs).eval()(batch(shape, samples)).shape == (samples, outputs, *places)
 
 
 @each
-def test_gradient_reaches_every_parameter(spec: NetSpec, shape: tuple[int, ...]) -> None:
-    net = made(spec, shape)
-    net(batch(shape)).square().sum().backward()
-    stopped = getattr(spec, "activation", None) == "threshold"
-    for name, parameter in net.named_parameters():
+def test_gradient_reaches_every_parameter(spec: NetSpec, shape: Shape) -> None:
+    """Every one that is to be trained; those behind a threshold get zeros, as calculus has it."""
+    net = made(spec, shape).train()
+    given = net(batch(shape, 4))
+    beside = given.auxiliary if isinstance(given, WithAuxiliary) else ()
+    torch.stack([(part * torch.randn_like(part)).sum() for part in (scores_of(given), *beside)]).sum().backward()
+    stopped = field_of(spec, "activation") == "threshold"
+    trained = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+    assert trained
+    for name, parameter in trained.items():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.any()) != (stopped and not name.startswith("head")), name
 
 
 @each
-def test_state_dict_makes_a_twin(spec: NetSpec, shape: tuple[int, ...]) -> None:
-    net, twin = made(spec, shape).eval(), spec.build(shape, 5).eval()
+def test_state_dict_makes_a_twin(spec: NetSpec, shape: Shape) -> None:
+    net, twin = made(spec, shape).eval(), spec.build(shape, OUTPUTS).eval()
     twin.load_state_dict(net.state_dict())
     assert torch.equal(net(batch(shape)), twin(batch(shape)))
 
 
 @each
-def test_deepcopy_shares_nothing(spec: NetSpec, shape: tuple[int, ...]) -> None:
+def test_deepcopy_shares_nothing(spec: NetSpec, shape: Shape) -> None:
     net = made(spec, shape).eval()
     before = net(batch(shape))
     twin = copy.deepcopy(net)
@@ -95,68 +144,120 @@ def test_deepcopy_shares_nothing(spec: NetSpec, shape: tuple[int, ...]) -> None:
 
 
 @each
-def test_bfloat16_autocast_is_close(spec: NetSpec, shape: tuple[int, ...]) -> None:
-    if getattr(spec, "activation", None) == "threshold":
-        return  # a rounding there flips a unit
+def test_bfloat16_autocast_is_close(spec: NetSpec, shape: Shape) -> None:
+    """In one direction with the exact scores: eight bits of mantissa leave 0.4 % at each of up to hundreds of layers."""
+    if field_of(spec, "activation") == "threshold" or spec.kind in ("mark-one", "segnet"):
+        return  # a rounding there flips a unit, or the place of a maximum
     net = made(spec, shape).eval()
     exact = net(batch(shape))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = net(batch(shape))
     assert rough.dtype == torch.bfloat16
-    assert torch.allclose(rough.float(), exact, atol=0.05 * float(exact.detach().abs().max()))
+    assert torch.cosine_similarity(rough.float().flatten(), exact.flatten(), dim=0) > 0.98
 
 
 @each
-def test_channels_last_gives_the_same_scores(spec: NetSpec, shape: tuple[int, ...]) -> None:
+def test_channels_last_gives_the_same_scores(spec: NetSpec, shape: Shape) -> None:
     net, inputs = made(spec, shape).eval(), batch(shape)
     before = net(inputs)
     if len(shape) == 3:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    assert torch.allclose(net.to(memory_format=torch.channels_last)(inputs), before, atol=1e-5)
+    after = net.to(memory_format=torch.channels_last)(inputs)
+    assert torch.allclose(after, before, rtol=1e-3, atol=1e-4 * float(before.detach().abs().max()))
 
 
 @each
-def test_train_and_eval_differ_only_by_dropout_and_batch_norm(spec: NetSpec, shape: tuple[int, ...]) -> None:
+def test_train_and_eval_differ_only_by_dropout_and_batch_norm(spec: NetSpec, shape: Shape) -> None:
     net = made(spec, shape)
-    fields = spec.to_dict()
-    differs = bool(fields.get("dropout")) or fields.get("normalization") == "batch"
-    if fields.get("depth") == 0 and spec.kind == "mlp":
-        differs = False
+    differs = any(isinstance(module, _DropoutNd | _BatchNorm) for module in net.modules())
     torch.manual_seed(0)
-    assert torch.equal(net.train()(batch(shape)), net.eval()(batch(shape))) != differs
+    assert torch.equal(scores_of(net.train()(batch(shape))), net.eval()(batch(shape))) != differs
 
 
 @each
-def test_summary_adds_up(spec: NetSpec, shape: tuple[int, ...]) -> None:
+def test_summary_adds_up(spec: NetSpec, shape: Shape) -> None:
     net = made(spec, shape).eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     summary = summarize(net, shape, batch=3)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(batch(shape, 3))
     assert summary.flops == counter.get_total_flops() == sum(layer.flops for layer in summary.layers)
-    assert summary.parameters == summary.trainable == sum(p.numel() for p in net.parameters())
+    assert summary.parameters == sum(p.numel() for p in net.parameters())
+    assert summary.trainable == sum(p.numel() for p in net.parameters() if p.requires_grad)
     assert summary.parameters == sum(layer.parameters for layer in summary.layers)
-    assert summary.layers[-1].name == "head"
-    assert summary.layers[-1].output_shape == (3, 5)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
 
 
 @each
-def test_activations_are_modules_of_the_tree(spec: NetSpec, shape: tuple[int, ...]) -> None:
-    """Hooks see what every activation gives: each is a module of its own, behind each hidden layer."""
-    names = [name for name, _ in made(spec, shape).named_modules() if name.endswith("activation")]
-    layers = [name for name, module in made(spec, shape).named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    assert len(names) == len(layers) - 1
+def test_every_activation_is_a_module_of_its_own(spec: NetSpec, shape: Shape) -> None:
+    """Hooks see what every activation gives: no module runs twice, and no function stands in for one."""
+    net, runs = made(spec, shape).eval(), list[str]()
+    for name, module in net.named_modules():
+        if type(module) in {type(activation.build()) for activation in ACTIVATIONS.values()} - {nn.Identity}:
+            module.register_forward_hook(lambda *_, name=name: runs.append(name))
+    net(batch(shape))
+    assert len(set(runs)) == len(runs)
+    assert runs or spec.kind == "perceptron" or field_of(spec, "depth") == 0
+
+
+@pytest.mark.slow
+@each
+def test_onnx_export(spec: NetSpec, shape: Shape, tmp_path: Any) -> None:
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    net = made(spec, shape).eval()
+    torch.onnx.export(net, (batch(shape),), tmp_path / "net.onnx", dynamo=True)
+    assert (tmp_path / "net.onnx").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "layers"), [("cifar-resnet-1202", 1202), ("preact-resnet-1001", 1001)])
+def test_the_deepest(kind: str, layers: int) -> None:
+    """At their whole depth, with a quarter of the channels: the signal and the gradient go all the way."""
+    spec = next(spec for spec in NETS if kind in spec.variants).from_dict({"kind": kind, "width": 4})
+    net = made(spec, (3, 16, 16)).train()
+    assert sum(isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1) for m in net.modules()) >= layers // 3
+    net(batch((3, 16, 16), 4)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
+
+
+FAMILIES = [spec for spec in NETS if "normalization" in spec.model_fields]
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("spec", FAMILIES, ids=lambda spec: spec.__name__)
+def test_every_normalization_fits_every_net(spec: type[NetSpec], normalization: str) -> None:
+    kind = spec.model_fields["kind"].default
+    chosen, shape = narrow(spec, kind).edit("normalization", normalization), shape_for(spec, kind)
+    net = made(chosen, shape)
+    norms = {type(module) for module in net.modules() if "Norm" in type(module).__name__}
+    expected = {"none": set(), "batch": {nn.BatchNorm1d, nn.BatchNorm2d}, "layer": {nn.LayerNorm, nn.GroupNorm}}
+    assert norms <= expected.get(normalization, {nn.GroupNorm})
+    assert bool(norms) == (normalization != "none")
+    assert scores_of(net.train()(batch(shape, 3))).isfinite().all()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("build", [MLP, ConvNet])
-def test_every_activation_fits_every_net(build: Callable[..., NetSpec], activation: ActivationName) -> None:
-    net = made(build(width=16, activation=activation), DIGIT)
-    kinds = {type(module) for name, module in net.named_modules() if name.endswith("activation")}
-    assert kinds == {type(ACTIVATIONS[activation].build())}
-    assert net(batch(DIGIT)).isfinite().all()
+@pytest.mark.parametrize("spec", [s for s in NETS if "activation" in s.model_fields], ids=lambda spec: spec.__name__)
+def test_every_activation_fits_every_net(spec: type[NetSpec], activation: ActivationName) -> None:
+    kind = spec.model_fields["kind"].default
+    net = made(narrow(spec, kind).edit("activation", activation), shape_for(spec, kind))
+    kinds = {type(a.build()) for a in ACTIVATIONS.values()} - {nn.Identity}
+    found = {type(module) for module in net.modules()} & kinds
+    assert found == ({type(ACTIVATIONS[activation].build())} & kinds)
+    assert scores_of(net.train()(batch(shape_for(spec, kind), 3))).isfinite().all()
+
+
+@pytest.mark.parametrize("spec", [s for s in NETS if "dropout" in s.model_fields], ids=lambda spec: spec.__name__)
+def test_dropout_is_a_field_of_every_net(spec: type[NetSpec]) -> None:
+    kind = spec.model_fields["kind"].default
+    if kind in NOT_BUILT:
+        return
+    for fraction in (0.0, 0.25):
+        net = made(narrow(spec, kind).edit("dropout", fraction), shape_for(spec, kind))
+        fractions = {module.p for module in net.modules() if isinstance(module, _DropoutNd)}
+        assert fractions - {0.7} == ({fraction} if fraction else set())  # 0.7: GoogLeNet's auxiliary heads
 
 
 def test_names_of_the_modules() -> None:
@@ -232,67 +333,6 @@ def test_groups_leave_something_to_normalize() -> None:
         assert channels % groups == 0
         assert groups == 1 or channels // groups >= 16
     assert groups_of(64) == 4
-
-
-sizes = st.integers(1, 40)
-
-
-@settings(deadline=None)
-@given(sizes, st.integers(1, 7), st.integers(1, 4), st.integers(0, 3), st.integers(1, 3))
-def test_conv_output_like_torch(size: int, kernel: int, stride: int, padding: int, dilation: int) -> None:
-    conv = nn.Conv1d(1, 1, kernel, stride, padding, dilation)
-    try:
-        theirs = conv(torch.zeros(1, 1, size)).shape[2]
-    except RuntimeError:
-        theirs = 0
-    if theirs == 0:
-        with pytest.raises(SpecError, match="the smallest that works is") as raised:
-            conv_output(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
-        least = int(str(raised.value).rstrip(".").split()[-1])
-        assert conv(torch.zeros(1, 1, least)).shape[2] == 1
-        assert conv_output(least, kernel=kernel, stride=stride, padding=padding, dilation=dilation) == 1
-    else:
-        assert conv_output(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation) == theirs
-
-
-@settings(deadline=None)
-@given(sizes, st.integers(1, 7), st.integers(2, 4), st.integers(0, 2), st.integers(1, 3), st.integers(0, 1))
-def test_transposed_output_like_torch(
-    size: int, kernel: int, stride: int, padding: int, dilation: int, more: int
-) -> None:
-    reach = (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + more + 1
-    if reach < 1:
-        with pytest.raises(SpecError, match="leaves nothing of a map"):
-            transposed_output(
-                size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, output_padding=more
-            )
-        return
-    conv = nn.ConvTranspose1d(1, 1, kernel, stride, padding, more, dilation=dilation)
-    ours = transposed_output(
-        size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, output_padding=more
-    )
-    assert ours == conv(torch.zeros(1, 1, size)).shape[2]
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.builds(Window, st.integers(1, 4), st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=4))
-def test_receptive_field_like_the_gradient(windows: list[Window]) -> None:
-    """What one output sees is where its gradient is not zero; its neighbour sees the same, moved by the stride."""
-    layers = [nn.Conv1d(1, 1, w.kernel, w.stride, dilation=w.dilation, dtype=torch.float64) for w in windows]
-    for layer in layers:
-        nn.init.ones_(layer.weight)
-    inputs = torch.zeros(1, 1, 400, dtype=torch.float64, requires_grad=True)
-    outputs = nn.Sequential(*layers)(inputs)[0, 0]
-    seen = [torch.autograd.grad(outputs[i], inputs, retain_graph=True)[0].flatten().nonzero().flatten() for i in (0, 1)]
-    field = receptive_field(windows)
-    assert int(seen[0].max() - seen[0].min()) + 1 == field.size
-    assert int(seen[1].min() - seen[0].min()) == field.stride
-
-
-def test_published_receptive_field() -> None:
-    """VGG-16's last pooled map sees 212 pixels, 32 apart (Araujo, Norris and Sim, Distill 2019)."""
-    vgg = [[Window(3)] * n + [Window(2, 2)] for n in (2, 2, 3, 3, 3)]
-    assert receptive_field(window for stage in vgg for window in stage) == (212, 32)
 
 
 def test_the_inputs_of_a_summary_may_be_huge() -> None:

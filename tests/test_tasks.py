@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, root_
 from markone.data.dataset import Dataset
 from markone.errors import SpecError
 from markone.losses import BinaryCrossEntropy, CrossEntropy, Squared
-from markone.tasks import TASKS, Classification, Regression
+from markone.tasks import TASKS, Classification, Regression, Segmentation
 from markone.tasks.task import Interval, TargetCode, TaskSpec
 
 ROWS = np.arange(30)
@@ -32,21 +32,30 @@ def numbers(n: int = 30, scale: tuple[float, ...] = (1000.0, 0.01)) -> Dataset:
     return Dataset("houses", np.zeros((n, 2), np.float32), targets.astype(np.float32), target_names=names)
 
 
+def pictures(n: int = 30) -> Dataset:
+    random = np.random.default_rng(0)
+    masks = random.choice([0, 1, 2, 255], (n, 4, 6), p=[0.5, 0.2, 0.2, 0.1]).astype(np.uint8)
+    inputs = np.zeros((n, 4, 6, 3), np.uint8)
+    return Dataset("meadows", inputs, np.arange(n) % 2, classes=("rose", "tulip"), extras={"mask": masks})
+
+
 CASES: list[tuple[TaskSpec, Dataset, Any]] = [
     (Classification(), classes(), CrossEntropy()),
     (Classification(), classes(2), CrossEntropy()),
     (Classification(), classes(2), BinaryCrossEntropy()),
     (Regression(), numbers(), Squared()),
     (Regression(), numbers(scale=(1.0,)), Squared()),
+    (Segmentation(), pictures(), CrossEntropy()),
 ]
-IDS = ["three classes", "two scores", "one score", "two numbers", "one number"]
+IDS = ["three classes", "two scores", "one score", "two numbers", "one number", "masks"]
 
 
 def scores_for(task: TaskSpec, dataset: Dataset, loss: Any, seed: int = 0) -> tuple[Any, Any, TargetCode]:
     code = task.code(dataset, ROWS)
     targets = task.targets(dataset, code)
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(len(dataset), task.outputs(code, loss), generator=random), targets, code
+    places = targets.shape[1:] if task.gives == "maps" else ()
+    return torch.randn(len(dataset), task.outputs(code, loss), *places, generator=random), targets, code
 
 
 def test_every_task_is_a_case() -> None:
@@ -58,15 +67,18 @@ def test_conformance(task: TaskSpec, dataset: Dataset, loss: Any) -> None:
     scores, targets, code = scores_for(task, dataset, loss)
     assert len(targets) == len(dataset)
     assert TargetCode.from_dict(json.loads(json.dumps(code.to_dict()))) == code
-    metrics = task.metrics(scores, targets, code)
-    intervals = task.intervals(scores, targets, code, seed=3)
+    kept = task.kept(scores, targets)
+    metrics = task.metrics(*kept, code)
+    intervals = task.intervals(*kept, code, seed=3)
     assert task.metric in metrics
+    assert set(task.blind_guess(targets, code)) <= set(metrics)
+    assert task.metric in task.blind_guess(targets, code)
     assert set(intervals) == set(metrics)
     for name, interval in intervals.items():
         assert interval.value == pytest.approx(metrics[name], rel=1e-12)
         assert interval.low <= interval.value <= interval.high
         assert interval.low < interval.high
-    assert intervals == task.intervals(scores, targets, code, seed=3), "a function of the seed"
+    assert intervals == task.intervals(*kept, code, seed=3), "a function of the seed"
     rows = task.present(scores, code, loss)
     assert len(rows) == len(dataset)
     assert json.loads(json.dumps(rows)) == rows
@@ -80,17 +92,21 @@ def test_conformance(task: TaskSpec, dataset: Dataset, loss: Any) -> None:
 def test_perfect_scores(task: TaskSpec, dataset: Dataset, loss: Any) -> None:
     scores, targets, code = scores_for(task, dataset, loss)
     perfect = targets.clone() if isinstance(task, Regression) else one_hot(targets, scores.shape[1])
-    metrics = task.metrics(perfect, targets, code)
-    best = {"accuracy": 1.0, "rmse": 0.0, "mae": 0.0, "r2": 1.0}
+    metrics = task.metrics(*task.kept(perfect, targets), code)
+    best = {"accuracy": 1.0, "rmse": 0.0, "mae": 0.0, "r2": 1.0, "mean_iou": 1.0, "pixel_accuracy": 1.0}
     assert metrics == {name: best[name] for name in metrics}
-    assert task.better({**metrics, "loss": 1.0}, {**task.metrics(scores, targets, code), "loss": 0.0})
+    assert task.better({**metrics, "loss": 1.0}, {**task.metrics(*task.kept(scores, targets), code), "loss": 0.0})
 
 
 def one_hot(targets: torch.Tensor, outputs: int) -> torch.Tensor:
+    if targets.ndim == 3:
+        return torch.eye(outputs)[targets.long() % outputs].movedim(3, 1)  # a void pixel may be anything
     return (2.0 * targets - 1)[:, None] if outputs == 1 else torch.eye(outputs)[targets]
 
 
-@pytest.mark.parametrize(("task", "other"), [(Classification(), numbers()), (Regression(), classes())])
+@pytest.mark.parametrize(
+    ("task", "other"), [(Classification(), numbers()), (Regression(), classes()), (Segmentation(), classes())]
+)
 def test_the_wrong_data_is_refused(task: TaskSpec, other: Dataset) -> None:
     with pytest.raises(SpecError, match=rf"^{other.name} has .* set task.kind=\w+\.$") as caught:
         task.code(other, ROWS)
@@ -101,7 +117,7 @@ values = st.floats(-5, 5) | st.just(math.nan)
 metric_sets = st.tuples(values, values)
 
 
-@pytest.mark.parametrize("task", [Classification(), Regression()])
+@pytest.mark.parametrize("task", [Classification(), Regression(), Segmentation()])
 @given(a=metric_sets, b=metric_sets, c=metric_sets)
 def test_better_is_a_strict_order(task: TaskSpec, a: Any, b: Any, c: Any) -> None:
     first, second, third = ({task.metric: metric, "loss": loss} for metric, loss in (a, b, c))

@@ -2,6 +2,9 @@
 
 Scores are (n, outputs) as the net gives them, never passed through a sigmoid or softmax before. Targets are int64 (n,)
 classes or float32 (n, outputs) numbers. Every loss is a mean over the samples, in float32 at least, under autocast too.
+
+Maps of scores are (n, outputs, height, width), their targets masks uint8 (n, height, width); the mean is over all pixels
+but those of the value VOID.
 """
 
 from abc import abstractmethod
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+VOID = 255  # a mask's pixel that is of no class: the value of PASCAL VOC's masks (Everingham et al. 2010)
 
 
 class LossSpec(Spec):
@@ -60,10 +66,11 @@ def blind_guess(loss: LossSpec, targets: "Tensor", outputs: int, *, label_smooth
 class CrossEntropy(LossSpec):
     """loss = mean -sum_k t_k log softmax(s)_k, t_k = (1 - smoothing) [k = y] + smoothing / K.
 
-    Label smoothing: Szegedy et al. 2016. The blind guess is the entropy of the mean t: ln K for balanced classes.
+    Label smoothing: Szegedy et al. 2016. The blind guess is the entropy of the mean t: ln K for balanced classes. Takes maps
+    and masks as well; where every pixel is void, the loss is 0.
     """
 
-    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification", "segmentation"})
     kind: Literal["cross-entropy"] = "cross-entropy"
 
     def outputs(self, classes: int) -> int:
@@ -73,7 +80,16 @@ class CrossEntropy(LossSpec):
         from torch.nn.functional import cross_entropy
 
         _require_smoothing(label_smoothing)
-        return lambda scores, targets: cross_entropy(_wide(scores), targets, label_smoothing=label_smoothing)
+
+        def loss(scores: "Tensor", targets: "Tensor") -> "Tensor":
+            if scores.ndim == 2:
+                return cross_entropy(_wide(scores), targets, label_smoothing=label_smoothing)
+            each = cross_entropy(
+                _wide(scores), targets.long(), ignore_index=VOID, label_smoothing=label_smoothing, reduction="none"
+            )  # summed here: its own sum over maps has no fixed order on CUDA
+            return each.sum() / (targets != VOID).sum().clamp_min(1)
+
+        return loss
 
     def probabilities(self, scores: "Tensor") -> "Tensor":
         return _wide(scores).softmax(dim=1)
@@ -321,7 +337,9 @@ def _from_sigmoids(scores: "Tensor") -> "Tensor":
 
 
 def _shares(targets: "Tensor", classes: int) -> "Tensor":
-    """The share of each class, float64 (classes,)."""
+    """The share of each class, float64 (classes,); of a mask's pixels, without the void ones."""
+    if targets.ndim > 1:
+        targets = targets[targets != VOID]
     return targets.bincount(minlength=classes).double() / targets.numel()
 
 

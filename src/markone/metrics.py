@@ -38,6 +38,44 @@ def confusion(predictions: "Tensor", targets: "Tensor", *, classes: int) -> "Ten
     return (targets * classes + predictions).bincount(minlength=classes * classes).view(classes, classes)
 
 
+def pixel_counts(scores: "Tensor", masks: "Tensor") -> "tuple[Tensor, Tensor]":
+    """Of maps (n, classes, height, width) and masks (n, height, width): how many pixels of each class, picture by picture.
+
+    The first, int64 (n, 2, classes), counts those predicted rightly and all predicted; the second, (n, classes), those that
+    there are: diagonal, columns and rows of each picture's confusion matrix. Void pixels do not count. Nothing waits for
+    the device.
+    """
+    import torch
+
+    from markone.losses import VOID
+
+    count, classes = scores.shape[:2]
+    counted = (masks != VOID).flatten(1)
+    guess, truth = scores.argmax(dim=1).flatten(1), (masks.flatten(1).long() * counted)
+    zeros = torch.zeros(count, classes, dtype=torch.int64, device=scores.device)
+    right, guessed, there = (
+        zeros.scatter_add(1, index, chosen.long())
+        for index, chosen in ((truth, counted & (guess == truth)), (guess, counted), (truth, counted))
+    )
+    return torch.stack((right, guessed), dim=1), there
+
+
+def pixel_accuracy(counts: "Tensor", there: "Tensor") -> float:
+    """Share of the pixels whose class is predicted, from ``pixel_counts``."""
+    return float(counts[:, 0].sum().double() / there.sum())
+
+
+def mean_iou(counts: "Tensor", there: "Tensor") -> float:
+    """Mean over classes of |predicted and there| / |predicted or there|, from ``pixel_counts``; Jaccard 1901.
+
+    Pixels are counted over all pictures together, as in PASCAL VOC. A class that is neither there nor predicted has no
+    share in the mean.
+    """
+    (right, guessed), actual = counts.sum(dim=0).double(), there.sum(dim=0)
+    either = guessed + actual - right
+    return float((right / either)[either > 0].mean())
+
+
 def rmse(values: "Tensor", targets: "Tensor") -> float:
     """sqrt(mean (v - t)^2) over samples and outputs."""
     return float((values.double() - targets.double()).square().mean().sqrt())

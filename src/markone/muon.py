@@ -1,6 +1,7 @@
 """Muon for the matrices of a net and AdamW for the rest, as one torch optimizer."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,8 +30,13 @@ class MuonWithAdamW(Optimizer):
         super().__init__([group for group in groups if group["params"]], {"lr": lr})
         self._flat = {parameter: nn.Parameter(_flatten(parameter, parameter.detach())) for parameter in matrices}
         self._muon = Muon(self._flat.values(), lr, adjust_lr_fn="match_rms_adamw") if matrices else None
+        self._fused = fused
+
+    @cached_property
+    def _adamw(self) -> AdamW | None:
+        """Made at the first step, for until then groups may be split by learning rate."""
         rest = [{"params": group["params"], **_options(group)} for group in self.param_groups if not group["muon"]]
-        self._adamw = AdamW(rest, lr, fused=fused) if rest else None
+        return AdamW(rest, self.defaults["lr"], fused=self._fused) if rest else None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -62,6 +68,8 @@ class MuonWithAdamW(Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 self._muon.state[flat]["momentum_buffer"] = _flatten(parameter, state["momentum_buffer"])
         self._muon.step()
+        for parameter in group["params"]:
+            self._flat[parameter].grad = None  # so that the step of another group leaves it alone
 
 
 def _options(group: dict[str, Any]) -> dict[str, Any]:

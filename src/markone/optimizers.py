@@ -5,6 +5,7 @@ its base rate as ``initial_lr``, and a loaded state takes the memory layout of t
 """
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -30,12 +31,17 @@ class OptimizerSpec(Spec):
     def make(self, net: "nn.Module", *, fused: bool) -> "TorchOptimizer":
         """torch's optimizer over the trainable parameters; ``fused``: whether torch has fused kernels where they sit."""
 
-    def build(self, net: "nn.Module") -> "TorchOptimizer":
-        """The optimizer of one net. Raises SpecError if nothing in the net can be trained."""
+    def build(self, net: "nn.Module", *, lr_factor: Callable[[str], float] | None = None) -> "TorchOptimizer":
+        """The optimizer of one net; ``lr_factor`` gives the factor of the learning rate by a parameter's name.
+
+        Raises SpecError if nothing in the net can be trained.
+        """
         parameters = trainable(net)
         if not parameters:
             raise SpecError("nothing-to-train", "the net has no parameter that can be trained; unfreeze a layer.")
         optimizer = self.make(net, fused=all(p.device.type in ("cpu", "cuda") for p in parameters))
+        if lr_factor is not None:
+            _scale(optimizer, {parameter: lr_factor(name) for name, parameter in net.named_parameters()})
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         optimizer.register_load_state_dict_post_hook(_lay_out)
@@ -45,6 +51,15 @@ class OptimizerSpec(Spec):
 def trainable(net: "nn.Module") -> "list[nn.Parameter]":
     """The parameters that require a gradient, in the net's order."""
     return [parameter for parameter in net.parameters() if parameter.requires_grad]
+
+
+def _scale(optimizer: "TorchOptimizer", factors: "Mapping[nn.Parameter, float]") -> None:
+    """Splits every group by the factors of its parameters; the groups keep their order."""
+    optimizer.param_groups[:] = [
+        {**group, "lr": group["lr"] * factor, "params": [p for p in group["params"] if factors[p] == factor]}
+        for group in optimizer.param_groups
+        for factor in dict.fromkeys(factors[parameter] for parameter in group["params"])
+    ]
 
 
 def _lay_out(optimizer: "TorchOptimizer") -> None:

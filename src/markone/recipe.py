@@ -7,11 +7,13 @@ from markone.data.normalize import Normalization, Standardize
 from markone.data.source import DataSource
 from markone.data.split import Split
 from markone.device import Precision
+from markone.fine_tuning import FineTuning
 from markone.losses import CrossEntropy, Loss
 from markone.nets import ConvNet, Net
 from markone.nets.initializers import HeNormal, Initialization
 from markone.optimizers import AdamW, Optimizer
 from markone.regularizers import Regularization
+from markone.rules import Backpropagation, Rule
 from markone.schedules import OneCycle, Schedule
 from markone.spec import Spec, members
 from markone.tasks import Classification, Task
@@ -36,7 +38,9 @@ class Recipe(Spec):
     task: Task = Field(Classification(), description="what the training is for")
     net: Net = Field(ConvNet(), description="the architecture")
     initialization: Initialization = Field(HeNormal(), description="how weights begin")
+    fine_tuning: FineTuning = Field(FineTuning(), description="which layers stay as they are or learn more slowly")
     loss: Loss = Field(CrossEntropy(), description="what is minimized")
+    rule: Rule = Field(Backpropagation(), description="how a batch changes the weights")
     optimizer: Optimizer = Field(AdamW(), description="how weights follow the gradient")
     schedule: Schedule = Field(OneCycle(), description="how the learning rate changes over the training")
     regularization: Regularization = Field(Regularization(), description="what holds the net back from overfitting")
@@ -44,6 +48,10 @@ class Recipe(Spec):
     accumulation: int = Field(1, ge=1, description="batches whose gradients are averaged into one step")
     epochs: int = Field(20, ge=1, description="passes over the training part")
     seconds: float | None = Field(None, gt=0, description="stop after this training time, whatever the epochs")
+    activation_checkpointing: bool = Field(
+        False,
+        description="compute activations again in the backward pass instead of keeping them: less memory, more time",
+    )
     precision: Precision = Field("auto", description="what autocast computes in; auto = bfloat16 where hardware has it")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
     seed: int = Field(0, ge=0, lt=2**31, description="the one seed of all named random streams")
@@ -57,6 +65,7 @@ KINDS: dict[str, tuple[type[Spec], ...]] = {
     "net": members(Net),
     "initialization": members(Initialization),
     "loss": members(Loss),
+    "rule": members(Rule),
     "optimizer": members(Optimizer),
     "schedule": members(Schedule),
 }

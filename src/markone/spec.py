@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails, core_schema
 from markone.errors import SpecError, did_you_mean
 
 OFF = "none"
+MOST_NAMED = 24  # kinds in a message; there are four times as many nets
 
 KIND: Any = Field(discriminator="kind")
 """Makes a family of a union of specs: ``Optimizer = Annotated[SGD | Adam, KIND]``."""
@@ -138,7 +139,7 @@ class Spec(BaseModel):
         it on. Raises SpecError if a path or the result is not allowed.
         """
         data = self.to_dict()
-        outer_first = sorted(edits.items(), key=lambda edit: edit[0].removesuffix(".kind").count("."))
+        outer_first = sorted(edits.items(), key=lambda edit: f".{edit[0]}".removesuffix(".kind").count("."))
         for path, value in outer_first:
             _put(type(self), data, path, value)
         return self.from_dict(data)
@@ -192,7 +193,8 @@ class _Form:
 
     @property
     def allowed(self) -> str:
-        return ", ".join([*self.kinds, *([OFF] if self.optional else [])])
+        more = [f"and {len(self.kinds) - MOST_NAMED} more"] if len(self.kinds) > MOST_NAMED else []
+        return ", ".join([*self.kinds[:MOST_NAMED], *more, *([OFF] if self.optional else [])])
 
     def read(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -248,6 +250,8 @@ def _put(owner: type[Spec], node: dict[str, Any], path: str, value: Any) -> None
     if last not in owner.model_fields:
         raise _unknown(owner, place, last)
     if not is_kind:
+        if last == "kind" and node.get("kind") != value:
+            node.clear()  # another kind comes with its own defaults
         node[last] = value
     elif not _forms(owner)[last].kinds:
         raise _closed(_join(place, last), path)

@@ -38,17 +38,21 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write to this .csv or .json file instead of printing.")
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", metavar="DIR", help="Write the mask of each picture into this folder (segmentation)."),
+    ] = None,
     format: Annotated[
         PredictionFormat, typer.Option("--format", help="text, csv, or one JSON document on standard output.")
     ] = PredictionFormat.TEXT,
 ) -> None:
-    """Predicts classes or numbers for new inputs. Classes come with probabilities."""
+    """Predicts classes, numbers or masks for new inputs. Classes come with probabilities."""
     from markone.training.evaluate import Predictor
     from markone.training.run import find_run
 
     form = _form(format, out)
     files = list(_files(inputs))
-    rows = _predictions(Predictor.load(find_run(run)), files)
+    rows = _predictions(Predictor.load(find_run(run)), files, masks)
     _write(rows, form, out)
     failed = sum("error" in row for row in rows)
     if failed:
@@ -101,16 +105,43 @@ def _type(path: Path) -> str | None:
     return next((name for name, ends in types.items() if path.name.lower().endswith(ends)), None)
 
 
-def _predictions(predictor: "Predictor", files: Sequence[Path]) -> list[Row]:
+def _predictions(predictor: "Predictor", files: Sequence[Path], masks: Path | None) -> list[Row]:
     """One row an input; neighbouring pictures are decoded and predicted together."""
     rows: list[Row] = []
-    for kind, paths in groupby(files, key=_type):
+    places = dict[Path, Path]()
+    if masks:
+        predictor.require_masks()
+        places = _mask_files(masks, files)
+    for kind, group in groupby(files, key=_type):
+        paths = list(group)
         if kind == "picture":
-            rows += predictor.images(list(paths))
+            rows += predictor.images(paths, masks=[places[path] for path in paths] if places else None)
         else:
             for path in paths:
                 rows += predictor.table(path) if kind == "table" else _arrays(predictor, path)
     return rows
+
+
+def _mask_files(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
+    """For each picture the file of its mask in a folder that is made where it is not there. Raises InputError."""
+    from markone.errors import InputError
+
+    places = {path: folder / f"{path.stem}.png" for path in files if _type(path) == "picture"}
+    first = {place: path for path, place in reversed(places.items())}
+    for path, place in places.items():
+        if first[place] != path:
+            raise InputError(
+                "masks-same-name",
+                f"{first[place]} and {path} would both have the mask {place}; predict them apart, each into a folder of its own.",
+            )
+        if place.exists() and place.samefile(path):
+            raise InputError(
+                "masks-over-inputs", f"the mask of {path} would replace it; give another folder to --masks."
+            )
+    if folder.exists() and not folder.is_dir():
+        raise InputError("out-folder", f"--masks {folder} is a file; name a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return places
 
 
 def _arrays(predictor: "Predictor", path: Path) -> list[Row]:
@@ -173,5 +204,6 @@ def _as_text(rows: list[Row], form: PredictionFormat) -> str:
 
 def _flat(row: Row) -> Row:
     """One level: ``{"probabilities": {"cat": 0.9}}`` becomes ``{"probability of cat": 0.9}``."""
-    inner = {f"probability of {name}": value for name, value in row.get("probabilities", {}).items()}
-    return {**{name: value for name, value in row.items() if name != "probabilities"}, **inner}
+    nested = {"probabilities": "probability of", "shares": "share of"}
+    inner = {f"{of} {name}": value for key, of in nested.items() for name, value in row.get(key, {}).items()}
+    return {**{name: value for name, value in row.items() if name not in nested}, **inner}

@@ -67,15 +67,12 @@ def _plan(
         return _load(Path(source), edits, target=target, group=group), None
     from markone.cli.progress import progress_bar
     from markone.data.source import resolve
-    from markone.training.choose import choose_recipe
+    from markone.training.choose import choose_recipe, choose_source
 
-    data = resolve(source, target=target, group=group)
-    for path, value in edits.items():
-        if path.startswith("data."):
-            data = data.edit(path.removeprefix("data."), value)
+    data = choose_source(resolve(source, target=target, group=group), edits)
     with progress_bar(quiet=quiet) as progress:
         dataset = data.build(progress=progress)
-    chosen = choose_recipe(data, dataset)
+    chosen = choose_recipe(data, dataset, wishes=edits)
     recipe = chosen.edit_all(edits)
     return recipe, dataset if recipe.data == chosen.data else None
 

@@ -75,6 +75,18 @@ def move(pictures: "torch.Tensor", spec: Augmentation, generator: "torch.Generat
     return windows.index_select(0, first.flatten()).view(pictures.shape)
 
 
+def move_both(
+    pictures: "torch.Tensor", targets: "torch.Tensor", spec: Augmentation, generator: "torch.Generator"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Pictures moved, and with them their masks (n, height, width) where targets are such, as one channel more."""
+    import torch
+
+    if targets.ndim < 3:
+        return move(pictures, spec, generator), targets
+    moved = move(torch.cat((pictures, targets.unsqueeze(3)), dim=3), spec, generator)
+    return moved[..., :-1], moved[..., -1]
+
+
 def _draw_moves(
     count: int, height: int, half: int, spec: Augmentation, generator: "torch.Generator"
 ) -> "tuple[torch.Tensor, torch.Tensor]":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from markone.data.augment import Augmentation, Mix, mix, move, vary
+from markone.data.augment import Augmentation, Mix, mix, move_both, vary
 from markone.data.dataset import Dataset
 from markone.data.normalize import Normalizer, Statistics
 from markone.device import memory_bytes
@@ -138,7 +138,9 @@ class Batches:
         if not self._random:
             return Batch(store.prepared(raw), targets)
         generator = torch_generator(self.seed, "augment", epoch, place, device=str(store.device))
-        inputs = store.prepared(move(raw, spec, generator) if self._moves else raw)
+        if self._moves:
+            raw, targets = move_both(raw, targets, spec, generator)
+        inputs = store.prepared(raw)
         if self._varies:
             inputs = vary(inputs, spec, generator)
         if spec.mixup is None:

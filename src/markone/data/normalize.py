@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from markone.data.dataset import Dataset
+from markone.errors import SpecError
 from markone.spec import KIND, Spec
 
 if TYPE_CHECKING:
@@ -66,8 +67,30 @@ class UnitRange(_Normalization):
         return Statistics(tuple(low.tolist()), tuple(np.where(high > low, high - low, 1.0).tolist()))
 
 
-NORMALIZATIONS = (Standardize, UnitRange)
-Normalization = Annotated[Standardize | UnitRange, KIND]
+class Fixed(_Normalization):
+    """x -> (x / 255 - mean) / std with given numbers, for nets whose weights were published with theirs; ImageNet's by default."""
+
+    kind: Literal["fixed"] = Field("fixed", description="given means and deviations, in shares of white")
+    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="one for each channel, or one for all")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.229, 0.224, 0.225), description="one for each channel, or one for all"
+    )
+
+    def fit(self, dataset: Dataset, training: NDArray[np.int64]) -> Statistics:
+        channels = _features(dataset)
+        if not dataset.is_images or any(len(given) not in (1, channels) for given in (self.mean, self.std)):
+            raise SpecError(
+                "normalization-channels",
+                f"normalization fixed has {len(self.mean)} means and {len(self.std)} deviations, made for pictures of as many"
+                f" channels, and {dataset.name} has {channels} {'channels' if dataset.is_images else 'columns'};"
+                " give one for each, or take standardize.",
+            )
+        mean, std = (np.resize(np.array(given) * 255, channels) for given in (self.mean, self.std))
+        return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+NORMALIZATIONS = (Standardize, UnitRange, Fixed)
+Normalization = Annotated[Standardize | UnitRange | Fixed, KIND]
 
 
 def identity(dataset: Dataset) -> Statistics:

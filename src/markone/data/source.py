@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from markone.data.progress import Progress
-from markone.data.synthetic import Gate, Moons, Polynomial, Shapes, Spirals
+from markone.data.synthetic import Gate, Letters, Moons, Polynomial, Shapes, Spirals
 from markone.errors import DataError, did_you_mean
 from markone.spec import KIND, Spec
 
@@ -118,7 +118,7 @@ class Idx(Spec):
 
 
 DataSource = Annotated[
-    Builtin | Published | Gate | Spirals | Moons | Polynomial | Shapes | Folder | Table | Arrays | Idx, KIND
+    Builtin | Published | Gate | Spirals | Moons | Polynomial | Shapes | Letters | Folder | Table | Arrays | Idx, KIND
 ]
 
 NAMES: dict[str, type[Spec]] = {
@@ -129,6 +129,7 @@ NAMES: dict[str, type[Spec]] = {
     "moons": Moons,
     "polynomial": Polynomial,
     "shapes": Shapes,
+    "letters": Letters,
 }
 TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet", ".pq", ".csv.gz", ".tsv.gz", ".txt.gz", ".data.gz")
 PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".7z", ".rar")

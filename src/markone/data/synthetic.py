@@ -1,4 +1,4 @@
-"""Generated data: logic gates, spirals, moons, polynomial regression and pictures of shapes."""
+"""Generated data: logic gates, spirals, moons, polynomial regression, pictures of shapes and of letters."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -94,3 +94,24 @@ class Shapes(Spec):
         from markone.data.shapes import draw_shapes
 
         return draw_shapes(samples=self.samples, size=self.size, noise=self.noise, seed=self.seed)
+
+
+class Letters(Spec):
+    """Eight letters, black and white, on a retina of 20x20 pixels: shifted and noisy."""
+
+    kind: Literal["letters"] = "letters"
+    samples: int = Field(default=4000, ge=80, le=200_000, description="How many pictures.")
+    shift: int = Field(
+        default=2,
+        ge=0,
+        le=2,
+        description="Most pixels that a letter is moved in each direction; at 2 it touches the edge.",
+    )
+    noise: float = Field(default=0.05, ge=0, lt=0.5, description="Probability with which a pixel is flipped.")
+    seed: int = SEED
+
+    def build(self, *, progress: Progress | None = None) -> "Dataset":
+        """Eight classes, ``A`` to ``H``; inputs uint8 (samples, 20, 20, 1), 0 or 255."""
+        from markone.data.letters import draw_letters
+
+        return draw_letters(samples=self.samples, shift=self.shift, noise=self.noise, seed=self.seed)

@@ -3,7 +3,7 @@
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.causes import fold
 from markone.diagnosis.data_checks import input_unnormalized
-from markone.diagnosis.evidence import blind_loss, is_over, sampled_steps
+from markone.diagnosis.evidence import blind_loss, follows_gradient, is_over, is_taught, sampled_steps
 from markone.diagnosis.finding import Check, Finding
 from markone.diagnosis.generalization_checks import overfitting, underfitting
 from markone.diagnosis.optimization_checks import lr_too_high, lr_too_low, non_finite
@@ -37,7 +37,9 @@ def cannot_judge(run: Run) -> list[str]:
     """One sentence for everything that the record is too thin for, so that silence is not taken for health."""
     sentences = []
     samples, validation = len(sampled_steps(run)), run.facts.get("samples", {}).get("validation", 0)
-    if samples < limit.LEAST_SAMPLES or run.steps < limit.LEAST_STEPS:
+    if not follows_gradient(run):
+        sentences.append("Cannot judge the steps: the learning rule follows no gradient of the loss to judge them by.")
+    elif samples < limit.LEAST_SAMPLES or run.steps < limit.LEAST_STEPS:
         sentences.append(
             f"Cannot judge the steps and layers: {samples} sampled steps of {run.steps} are recorded, and it takes"
             f" {limit.LEAST_SAMPLES:.0f} of {limit.LEAST_STEPS:.0f}."
@@ -49,7 +51,9 @@ def cannot_judge(run: Run) -> list[str]:
             f"Cannot judge overfitting: {validation} validation samples are too few to tell a gap from chance"
             f" ({limit.LEAST_VALIDATION:.0f} are needed)."
         )
-    if blind_loss(run) is None:
+    if not is_taught(run):
+        sentences.append("Cannot judge how much was learned: the learning rule looks at no target.")
+    elif blind_loss(run) is None:
         sentences.append("Cannot judge how much was learned: the loss of a blind guess is not known for this loss.")
     elif not is_over(run):
         sentences.append("Cannot judge underfitting yet: the training goes on.")

@@ -73,9 +73,14 @@ def blind_loss(run: Run, *, batch: bool = False) -> float | None:
 
 
 def skill(run: Run, part: str) -> Series | None:
-    """After every epoch, the share of a blind guess's error that is gone: (accuracy - blind) / (1 - blind), or R^2."""
-    blind = run.facts.get("blind_guess", {}).get("accuracy", 1.0)
-    accuracy, r2 = run.scalars("accuracy", part), run.scalars("r2", part)
+    """After every epoch, the share of a blind guess's error that is gone: (accuracy - blind) / (1 - blind), or R^2.
+
+    Of maps it is the accuracy on pixels.
+    """
+    guess = run.facts.get("blind_guess", {})
+    name = "pixel_accuracy" if "pixel_accuracy" in guess else "accuracy"
+    blind = guess.get(name, 1.0)
+    accuracy, r2 = run.scalars(name, part), run.scalars("r2", part)
     series, values = (accuracy, (accuracy.values - blind) / (1 - blind)) if accuracy and blind < 1 else (r2, r2.values)
     later = series.steps > 0
     return Series(series.steps[later], series.epochs[later], values[later]) if later.any() else None
@@ -154,8 +159,20 @@ class Steps:
         return self.where(np.arange(len(self)) >= int(len(self) * (1 - limit.RECENT)))
 
 
+def follows_gradient(run: Run) -> bool:
+    """Whether steps go by the gradient of the loss: with a rule of its own they do not, and gain what nobody promised."""
+    return run.recipe is None or run.recipe.rule.kind == "backpropagation"
+
+
+def is_taught(run: Run) -> bool:
+    """Whether the targets decide what is learned; if not, how well they are met says nothing of the training."""
+    return run.recipe is None or run.recipe.rule.is_taught
+
+
 def sampled_steps(run: Run) -> Steps:
-    """What the record holds of the steps themselves; empty where vitals were not taken."""
+    """What the record holds of the steps themselves; empty where vitals were not taken, or no gradient was followed."""
+    if not follows_gradient(run):
+        return Steps(np.empty(0, np.int64), *np.empty((4, 0)))
     names = ("step_gain", "step_gain_predicted", "update_ratio")
     steps, values = aligned({"lr": run.scalars("lr", "batch")} | {name: of_net(run, name) for name in names})
     return Steps(steps, *values.T)

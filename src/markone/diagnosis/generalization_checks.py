@@ -12,6 +12,7 @@ from markone.diagnosis.evidence import (
     confidence,
     is_finite,
     is_over,
+    is_taught,
     learning,
     log_ratio,
     skill,
@@ -107,7 +108,7 @@ def _validation_rise(run: Run) -> tuple[float, int]:
 def underfitting(run: Run) -> Iterator[Finding]:
     """The training has ended and even its own samples are hardly better than guessed: bias, not variance."""
     state = learning(run)
-    if state is None or not is_over(run) or not is_finite(run) or run.steps < limit.LEAST_STEPS:
+    if state is None or not is_taught(run) or not is_over(run) or not is_finite(run) or run.steps < limit.LEAST_STEPS:
         return
     if state.learned > limit.LITTLE_LEARNED:
         return

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,17 @@ from markone.nets.activations import LEAK
 from markone.nets.net import NormalizationName
 
 GROUP_CHANNELS = 16  # Wu and He 2018, table 3: 16 channels per group is about as good as 32 groups, and fits thin nets
+
+
+class WithAuxiliary(NamedTuple):
+    """What a net with auxiliary heads gives while it trains: scores (n, outputs), and those of each auxiliary head.
+
+    The loss is loss(scores) + weight * (the sum of the auxiliary heads' losses).
+    """
+
+    scores: Tensor
+    auxiliary: tuple[Tensor, ...]
+    weight: float
 
 
 class Threshold(nn.Module):
@@ -61,13 +73,18 @@ def normalize_columns(kind: NormalizationName, columns: int) -> nn.Module:
     return nn.LayerNorm(columns) if kind == "layer" else nn.GroupNorm(groups_of(columns), columns)
 
 
-def normalize_maps(kind: NormalizationName, channels: int) -> nn.Module:
+def normalize_maps(kind: NormalizationName, channels: int, *, eps: float = 1e-5) -> nn.Module:
     """For (n, channels, height, width); "layer" takes all channels and places together, as one group."""
     if kind == "none":
         return nn.Identity()
     if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(1 if kind == "layer" else groups_of(channels), channels)
+        return nn.BatchNorm2d(channels, eps)
+    return nn.GroupNorm(1 if kind == "layer" else groups_of(channels), channels, eps)
+
+
+def dropout_module(fraction: float) -> nn.Module:
+    """Dropout, or what holds its place in a sequence where there is none."""
+    return nn.Dropout(fraction) if fraction else nn.Identity()
 
 
 def dense(

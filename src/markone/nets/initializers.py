@@ -1,9 +1,11 @@
 """Initializations: how the weights are drawn before the first step.
 
-All of them set the weights of linear and convolutional layers, set biases to zero, and leave every other module alone.
+All of them set the weights of linear and convolutional layers, set biases to zero, and leave every other module alone, but
+that fixed random wiring is drawn too.
 ``fan_in`` and ``fan_out`` are torch's: for a weight (out, in, *kernel), in x places and out x places of the kernel.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -36,12 +38,18 @@ class InitializationSpec(Spec):
         """
         import torch
 
+        from markone.nets.mark_one import Wiring
+
         @torch.no_grad()
         def initialize(net: "nn.Module", generator: "torch.Generator") -> None:
+            for module in net.modules():
+                if isinstance(module, Wiring):
+                    module.draw(generator)
             for layer, gain in _layers(net):
-                weight = torch.empty(layer.weight.shape, dtype=layer.weight.dtype, device=generator.device)
+                place, gain = _outputs_first(layer, gain)
+                weight = torch.empty(place.shape, dtype=place.dtype, device=generator.device)
                 self.draw(weight, gain, generator)
-                layer.weight.copy_(weight)
+                place.copy_(weight)
                 if layer.bias is not None:
                     layer.bias.zero_()
 
@@ -59,6 +67,20 @@ def _layers(net: "nn.Module") -> "Iterator[tuple[nn.Linear, float]]":
             yield module, gain  # type: ignore[misc]
         elif activation := activation_of(module):
             gain = activation.gain
+
+
+def _outputs_first(layer: "nn.Module", gain: float) -> "tuple[Tensor, float]":
+    """The weight as (out, in, *kernel), and the gain for it.
+
+    A transposed convolution holds (in, out, *kernel), and each of its outputs sees only 1 / (product of the strides) of the
+    kernel's places: its fan-in is that much smaller, its gain by the root larger.
+    """
+    from torch.nn.modules.conv import _ConvTransposeNd
+
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    if isinstance(layer, _ConvTransposeNd):
+        return weight.transpose(0, 1), gain * math.prod(layer.stride) ** 0.5
+    return weight, gain
 
 
 def _fans(weight: "Tensor") -> tuple[int, int]:

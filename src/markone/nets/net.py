@@ -36,8 +36,7 @@ class NetSpec(Spec):
     kind: str
     weights: str | None = Field(
         None,
-        min_length=1,
-        description="weights to begin with: a file (.safetensors), torchvision, or a Hugging Face repository as hf:OWNER/NAME",
+        description="weights to begin with: a file (.safetensors), torchvision, timm, or a Hugging Face repository as hf:OWNER/NAME",
     )
 
     variants: ClassVar[Mapping[str, Variant]]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from markone.errors import SpecError
 from markone.nets.activations import ActivationName
@@ -79,7 +79,9 @@ class ResNet(NetSpec):
     """
 
     kind: Kind = "resnet-18"
-    depths: tuple[int, ...] = Field((2, 2, 2, 2), min_length=1, max_length=8, description="blocks in each stage")
+    depths: tuple[PositiveInt, ...] = Field(
+        (2, 2, 2, 2), min_length=1, max_length=8, description="blocks in each stage"
+    )
     width: int = Field(64, ge=1, le=4096, description="channels of the stem and the first stage; doubled by each stage")
     bottleneck: bool = Field(False, description="blocks of 1x1, 3x3 and 1x1 convolutions that give 4 times the width")
     groups: int = Field(1, ge=1, le=4096, description="groups of the 3x3 convolution of a bottleneck (ResNeXt: 32)")

@@ -1,4 +1,4 @@
-"""What test, predict, net and data answer, as rich renderables for the terminal."""
+"""What test, predict and data answer, as rich renderables for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from markone.report.text import inline, plain_table
+from markone.report.text import plain_table
 from markone.report.words import listing, metric_name, metric_value, number, several, share
 
 MOST_PAIRS = 20
@@ -41,10 +41,26 @@ def predictions_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         for row in rows:
             table.add_row(*map(Text, _class_cells(row)))
         return table
+    if all("shares" in row or "error" in row for row in rows):
+        return _shares_text(rows)
     names = list(dict.fromkeys(name for row in rows for name in row if name not in ("input", "error")))
     table = plain_table("input", *names, right=names)
     for row in rows:
         table.add_row(Text(row["input"]), *(Text(_cell(row, name)) for name in names))
+    return table
+
+
+def _shares_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """One line a picture: the classes that it shows, the largest first, and its mask where one was written."""
+    written = any("mask" in row for row in rows)
+    table = plain_table("input", "pixels", *(["mask"] if written else []))
+    for row in rows:
+        if "error" in row:
+            cells = [row["input"], f"cannot be read: {row['error']}"]
+        else:
+            shown = sorted((item for item in row["shares"].items() if item[1]), key=lambda item: -item[1])
+            cells = [row["input"], ", ".join(f"{name} {share(part)}" for name, part in shown), row.get("mask", "")]
+        table.add_row(*map(Text, cells[: 2 + written]))
     return table
 
 
@@ -57,23 +73,6 @@ def _class_cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 def _cell(row: Mapping[str, Any], name: str) -> str:
     return number(row[name]) if name in row else f"cannot be read: {row.get('error', '')}"
-
-
-def net_text(document: Mapping[str, Any]) -> RenderableType:
-    """The layers of a net in the order of the forward pass, and the totals."""
-    table = plain_table("layer", "kind", "output", "parameters", "FLOPs", right=["output", "parameters", "FLOPs"])
-    for layer in document["layers"]:
-        shape = "×".join(map(str, layer["output_shape"]))
-        table.add_row(layer["name"], layer["kind"], shape, f"{layer['parameters']:,}", f"{layer['flops']:,}")
-    shape = "×".join(map(str, document["input_shape"]))
-    return Group(
-        Text.assemble((inline(document["net"]), "bold")),
-        Text(f"input {shape}, {several(document['outputs'], 'output')}", "dim"),
-        Text(""),
-        table,
-        Text(""),
-        Text(f"{several(document['parameters'], 'parameter')}, {document['flops']:,} FLOPs for one input."),
-    )
 
 
 def datasheet_text(sheet: Mapping[str, Any]) -> RenderableType:

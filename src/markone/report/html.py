@@ -14,7 +14,7 @@ from markone.report.chart import Curve, chart, smooth
 from markone.report.score import score_of
 from markone.report.summary import Summary, summarize_run
 from markone.report.titles import title
-from markone.report.words import metric_name, number
+from markone.report.words import SHARES, metric_name, number
 from markone.training.run import Run, Series
 
 STRETCHES = 50  # a smoothed curve is a mean over a fiftieth of the training: short enough to show its phases
@@ -107,7 +107,8 @@ def _metric_chart(run: Run) -> str:
         *_curves(validation, "validation", "other"),
         *_blind(run, score.name, validation or training),
     ]
-    return chart(metric_name(score.name).capitalize(), curves, end=run.epochs, as_share=score.name == "accuracy")
+    name = metric_name(score.name)
+    return chart(name[:1].upper() + name[1:], curves, end=run.epochs, as_share=score.name in SHARES)
 
 
 def _lr_chart(run: Run) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from markone.metrics import wilson_interval
-from markone.report.words import metric_name, metric_value
+from markone.report.words import SHARES, metric_name, metric_value
 from markone.training.run import Run
 
 
@@ -54,7 +54,7 @@ def score_of(run: Run) -> Score | None:
         return None
     blind = run.facts.get("blind_guess", {}).get(name)
     samples = int(run.facts.get("samples", {}).get(part, 0)) if part == "validation" else 0
-    return Score(name, part, found[name], blind, samples, name in ("accuracy", "r2"))
+    return Score(name, part, found[name], blind, samples, name in (*SHARES, "r2"))
 
 
 def _main_metric(run: Run, found: dict[str, float]) -> str:

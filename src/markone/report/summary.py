@@ -31,6 +31,8 @@ def _headline(run: Run, score: Score | None, findings: Sequence[Finding]) -> str
         return f"This training broke off: its loss became {word} in step {fact.get('step', run.steps)}."
     if run.steps == 0 or score is None:
         return "This training has not finished an epoch yet."
+    if run.recipe and not run.recipe.rule.is_taught:
+        return "This network has learned from its inputs alone: its rule looks at no target."
     return _verdict(run, score, findings)
 
 
@@ -70,12 +72,16 @@ def _result(score: Score | None) -> str:
 def _end(run: Run) -> str:
     if run.status in ("interrupted", "killed"):
         return f" It was {run.status} and can go on from there."
+    for event in run.events:
+        if event.kind == "converged":
+            mistakes = several(round(event.value["mistakes"]), "mistake")
+            return f" It ended by itself after an epoch without a mistake, {mistakes} in all."
     return ""
 
 
 def _article(word: str) -> str:
-    # "an mlp" is spelled letter by letter, and m begins with a vowel when it is spoken
-    return "An" if word[:1] in "aeiou" or word == "mlp" else "A"
+    # "an mlp" and "an fcn-8" are spelled letter by letter, and these begin with a vowel when they are spoken; "unet" does not
+    return "An" if (word[:1] in "aeiou" and word != "unet") or word.startswith(("mlp", "fcn")) else "A"
 
 
 def _numbers(run: Run, score: Score | None, findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,14 @@
 import math
 from collections.abc import Sequence
 
-METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²"}  # how the field writes them; others are words already
+METRIC_NAMES = {  # how the field writes them; others are words already
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+}
+SHARES = ("accuracy", "mean_iou", "pixel_accuracy")  # metrics that are read as percentages
 
 
 def number(value: float) -> str:
@@ -40,8 +47,8 @@ def metric_name(name: str) -> str:
 
 
 def metric_value(name: str, value: float) -> str:
-    """``accuracy`` as a percentage, other metrics as numbers."""
-    return share(value) if name == "accuracy" else number(value)
+    """Shares as percentages, other metrics as numbers."""
+    return share(value) if name in SHARES else number(value)
 
 
 def duration(seconds: float) -> str:

@@ -38,6 +38,10 @@ class Classification(TaskSpec):
     def outputs(self, code: TargetCode, loss: "LossSpec") -> int:
         return loss.outputs(len(code.classes or ()))
 
+    def blind_guess(self, targets: "torch.Tensor", code: TargetCode) -> dict[str, float]:
+        counts = np.bincount(targets.numpy(), minlength=len(code.classes or ()))
+        return {"accuracy": float(counts.max() / counts.sum())}
+
     def metrics(self, scores: "torch.Tensor", targets: "torch.Tensor", code: TargetCode) -> dict[str, float]:
         from markone.metrics import accuracy
 

@@ -3,18 +3,20 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from markone.data.dataset import Dataset
+from markone.errors import SpecError
 from markone.spec import Spec
 
 if TYPE_CHECKING:
     import torch
 
     from markone.losses import LossSpec
+    from markone.nets import NetSpec
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class TaskSpec(Spec):
     kind: str
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool]
+    gives: ClassVar[Literal["scores", "maps"]] = "scores"
+    """What a net must give: scores of the whole sample, or maps with scores for each of its pixels."""
 
     @abstractmethod
     def code(self, dataset: Dataset, training: NDArray[np.int64]) -> TargetCode:
@@ -76,9 +80,17 @@ class TaskSpec(Spec):
     def outputs(self, code: TargetCode, loss: "LossSpec") -> int:
         """How many scores the net gives a sample."""
 
+    def kept(self, scores: "torch.Tensor", targets: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        """What metrics need of one batch, a row a sample: scores and targets as they are, unless they are maps."""
+        return scores, targets
+
+    @abstractmethod
+    def blind_guess(self, targets: "torch.Tensor", code: TargetCode) -> dict[str, float]:
+        """The best value of metrics that a constant output reaches on these targets."""
+
     @abstractmethod
     def metrics(self, scores: "torch.Tensor", targets: "torch.Tensor", code: TargetCode) -> dict[str, float]:
-        """The metrics, in original units."""
+        """The metrics of what was ``kept``, in original units."""
 
     @abstractmethod
     def intervals(
@@ -89,6 +101,22 @@ class TaskSpec(Spec):
     @abstractmethod
     def present(self, scores: "torch.Tensor", code: TargetCode, loss: "LossSpec") -> list[dict[str, Any]]:
         """One plain dictionary a sample, as ``markone predict`` prints it."""
+
+    def require_net(self, net: "NetSpec") -> None:
+        """Raises SpecError if the net gives scores where maps are needed, or maps where scores are."""
+        if net.gives == self.gives:
+            return
+        if self.gives == "maps":
+            raise SpecError(
+                "task-net",
+                f"task {self.kind} needs scores for every pixel, and net {net.kind} gives them for the whole picture; set"
+                " net.kind to one that gives maps, such as unet, fcn-8 or encoder-decoder.",
+            )
+        raise SpecError(
+            "task-net",
+            f"net {net.kind} gives scores for every pixel, and task {self.kind} needs them for the whole sample; set"
+            " task.kind=segmentation, or net.kind to one such as convnet or resnet-18.",
+        )
 
     def better(self, new: dict[str, float], old: dict[str, float] | None) -> bool:
         """Whether ``new`` is better by the main metric, ties decided by the loss; NaN is worse than any number."""

@@ -1,6 +1,7 @@
 """Evaluation, prediction, and the one opening of the sealed test part."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +24,12 @@ from markone.training.record import add_event, write_json
 from markone.training.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import nn
+
+    Keep = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 EVALUATION_BATCH = 256
 
@@ -36,29 +41,59 @@ def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def scores_of(net: "nn.Module", batches: Iterable[Batch], dtype: "torch.dtype") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Scores (n, outputs) in float32 and targets (n, ...), in evaluation mode; the mode is put back."""
+@contextmanager
+def evaluation_mode(net: "nn.Module") -> Iterator[None]:
+    """Every module in evaluation mode, and afterwards each in its own mode again: frozen normalization never trains."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def scores_of(
+    net: "nn.Module", batches: Iterable[Batch], dtype: "torch.dtype", *, keep: "Keep | None" = None
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Scores (n, outputs) in float32 and targets (n, ...), or what ``keep`` makes of each batch's; in evaluation mode."""
     import torch
 
-    was_training = net.training
-    net.eval()
     scores, targets = [], []
-    with torch.inference_mode():
+    with evaluation_mode(net), torch.inference_mode():
         for batch in batches:
             with autocast(batch.inputs.device, dtype):
-                scores.append(net(batch.inputs).float())
-            targets.append(batch.targets)
-    net.train(was_training)
+                given = net(batch.inputs).float()
+            kept = keep(given, batch.targets) if keep else (given, batch.targets)
+            scores.append(kept[0])
+            targets.append(kept[1])
     return torch.cat(scores), torch.cat(targets)
 
 
 def evaluate(net: "nn.Module", material: Material, rows: NDArray[np.int64]) -> dict[str, float]:
     """Loss and metrics of the net on some rows, unaugmented."""
-    recipe = material.recipe
-    batches = in_order(material.store, rows, batch_size=max(EVALUATION_BATCH, recipe.batch_size))
-    scores, targets = scores_of(net, batches, material.dtype)
-    loss = recipe.loss.build()(scores, targets)
-    return {"loss": float(loss), **recipe.task.metrics(scores, targets, material.code)}
+    loss, scores, targets = judge(net, material, rows)
+    return {"loss": loss, **material.recipe.task.metrics(scores, targets, material.code)}
+
+
+def judge(net: "nn.Module", material: Material, rows: NDArray[np.int64]) -> "tuple[float, torch.Tensor, torch.Tensor]":
+    """The mean loss on some rows, and what the task keeps of scores and targets for its metrics."""
+    recipe, task = material.recipe, material.recipe.task
+    loss = recipe.loss.build()
+    if task.gives == "scores":
+        batches = in_order(material.store, rows, batch_size=max(EVALUATION_BATCH, recipe.batch_size))
+        scores, targets = scores_of(net, batches, material.dtype)
+        return float(loss(scores, targets)), scores, targets
+    losses = []
+
+    def keep(scores: "torch.Tensor", targets: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        kept = task.kept(scores, targets)
+        losses.append(loss(scores, targets).double() * kept[1].sum())
+        return kept
+
+    batches = in_order(material.store, rows, batch_size=recipe.batch_size)  # maps are large: as many as fit in training
+    counts, there = scores_of(net, batches, material.dtype, keep=keep)
+    return float(sum(losses) / there.sum().clamp_min(1)), counts, there
 
 
 def load_net(run: Run, *, input_shape: Sequence[int], outputs: int) -> "nn.Module":
@@ -96,8 +131,7 @@ def open_test(run: Run, *, progress: Progress | None = None) -> dict[str, Any]:
         load_net(run, input_shape=(1,), outputs=1)
     material = prepare(recipe, kept=kept, digest=run.data_digest, progress=progress)
     net = load_net(run, input_shape=material.dataset.input_shape, outputs=material.outputs).to(material.device)
-    batches = in_order(material.store, rows, batch_size=EVALUATION_BATCH)
-    scores, targets = scores_of(net, batches, material.dtype)
+    loss, scores, targets = judge(net, material, rows)
     opened = [event.value["at"] for event in Run(run.folder).events if event.kind == "test-opened"]
     opened.append(datetime.now(UTC).isoformat(timespec="seconds"))
     add_event(run.folder, "test-opened", {"at": opened[-1]}, step=run.steps)
@@ -106,7 +140,7 @@ def open_test(run: Run, *, progress: Progress | None = None) -> dict[str, Any]:
         "run": run.id,
         "samples": len(rows),
         "metrics": {name: interval.to_dict() for name, interval in intervals.items()},
-        "loss": float(recipe.loss.build()(scores, targets)),
+        "loss": loss,
         "openings": len(opened),
         "opened": opened,
     }
@@ -145,8 +179,11 @@ class Predictor:
     def columns(self) -> tuple[Column, ...]:
         return tuple(Column(**column) for column in self.card["columns"])
 
-    def images(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
-        """Predictions for image files; a file that cannot be read has ``error`` in its place."""
+    def images(self, paths: Sequence[Path], *, masks: Sequence[Path] | None = None) -> list[dict[str, Any]]:
+        """Predictions for image files; a file that cannot be read has ``error`` in its place.
+
+        masks: where the mask of each file is written, by a net that gives maps; it is of the size that the net sees.
+        """
         if not self.card["images"]:
             raise InputError("predict-needs-table", "this run was trained on a table; give a CSV or Parquet file.")
         from markone.data.pack import decode_for
@@ -154,11 +191,22 @@ class Predictor:
         decoded = decode_for(self.recipe.data, paths, input_shape=tuple(self.card["input_shape"]))
         scale = self.card["white"] / 255
         readable = [np.rint(picture * scale).astype(np.uint8) for picture in decoded if not isinstance(picture, str)]
-        found = iter(self.arrays(np.stack(readable)) if readable else [])
+        places = [
+            path for path, picture in zip(masks or (), decoded, strict=bool(masks)) if not isinstance(picture, str)
+        ]
+        found = iter(self.arrays(np.stack(readable), masks=places) if readable else [])
         return [
             {"input": str(path), **({"error": picture} if isinstance(picture, str) else next(found))}
             for path, picture in zip(paths, decoded, strict=True)
         ]
+
+    def require_masks(self) -> None:
+        """Raises InputError unless the net gives a class for every pixel."""
+        kind = self.recipe.task.kind
+        if self.recipe.task.gives != "maps":
+            raise InputError(
+                "predict-no-masks", f"this run was trained for {kind}, which gives no masks; leave out --masks."
+            )
 
     def table(self, path: Path) -> list[dict[str, Any]]:
         """Predictions for the rows of a CSV or Parquet file with the columns of the training's table."""
@@ -169,9 +217,25 @@ class Predictor:
         inputs, names = encode(path, self.columns)
         return [{"input": name, **row} for name, row in zip(names, self.arrays(inputs), strict=True)]
 
-    def arrays(self, inputs: "NDArray[np.uint8] | NDArray[np.float32]") -> list[dict[str, Any]]:
-        """Predictions for inputs as a Dataset holds them: uint8 (n, height, width, channels), or float32 (n, columns)."""
-        found: list[dict[str, Any]] = self.recipe.task.present(self.scores(inputs), self.code, self.recipe.loss)
+    def arrays(
+        self, inputs: "NDArray[np.uint8] | NDArray[np.float32]", *, masks: Sequence[Path] = ()
+    ) -> list[dict[str, Any]]:
+        """Predictions for inputs as a Dataset holds them: uint8 (n, height, width, channels), or float32 (n, columns).
+
+        masks: where the mask of each input is written, if at all.
+        """
+        from markone.data.masks import write_mask
+
+        task, found = self.recipe.task, list[dict[str, Any]]()
+        size = self.recipe.batch_size if task.gives == "maps" else EVALUATION_BATCH
+        for start in range(0, len(inputs), size):
+            scores = self.scores(inputs[start : start + size])
+            rows = task.present(scores, self.code, self.recipe.loss)
+            if masks:
+                for row, path, mask in zip(rows, masks[start:], scores.argmax(dim=1).cpu().numpy(), strict=False):
+                    write_mask(path, mask.astype(np.uint8))
+                    row["mask"] = str(path)
+            found += rows
         return found
 
     def scores(self, inputs: "NDArray[np.uint8] | NDArray[np.float32]") -> "torch.Tensor":

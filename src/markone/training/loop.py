@@ -139,8 +139,9 @@ class Training:
             raise RunError("run-ended", f"{folder} has ended ({run.status}); start a new run instead of resuming it.")
         kept = SplitResult.load(folder / "split.npz")
         material = prepare(run.recipe, kept=kept, digest=run.data_digest, progress=progress)
-        training = Training(Learner(material), folder)
-        training._restore(read_latest(folder))
+        latest = read_latest(folder)
+        training = Training(Learner(material, fresh=latest is None), folder)
+        training._restore(latest)
         return training
 
     @property
@@ -207,16 +208,26 @@ class Training:
         self._judge(judged)
         if self.at.place == self.learner.steps_per_epoch:
             self.at.epoch, self.at.place = self.at.epoch + 1, 0
+            self._ask_rule()
         self._record_epoch()
         if self.at.epoch == self.recipe.epochs:
             self.stop("finished")
         return metrics
 
+    def _ask_rule(self) -> None:
+        """A rule that counts mistakes has nothing more to change after an epoch without one."""
+        rule = self.learner.rule
+        if rule and rule.end_epoch():
+            self.recorder.event("converged", rule.counters(), step=self.at.step)
+            self.stop("finished")
+
     def _judge(self, judged: dict[str, float]) -> None:
-        """The best weights are those of the best main metric; early stopping counts epochs without a gain in it."""
+        """The best weights are those of the best main metric, the last ones where the rule does not go by the targets; early
+        stopping counts epochs without a gain in it."""
         at, task, stopping = self.at, self.recipe.task, self.recipe.regularization.early_stopping
         before = at.best
-        if math.isfinite(judged["loss"]) and task.better(judged, before):
+        better = task.better(judged, before) or not self.recipe.rule.is_taught
+        if math.isfinite(judged["loss"]) and better:
             at.best, at.best_step = judged, at.step
             self._new_best = copy_tensors(self.learner.judged_net.state_dict())
         least = stopping.min_improvement if stopping else 0.0
@@ -239,6 +250,7 @@ class Training:
     def _record_epoch(self) -> None:
         samples = self.at.step * self.recipe.accumulation * self.material.batches.batch_size
         numbers = {"seconds": self.seconds, "best_step": self.at.best_step, "throughput": samples / self.seconds}
+        numbers |= self.learner.rule.counters() if self.learner.rule else {}
         self._scalars("net", {**complexity(self.learner.judged_net), **numbers})
 
     def _scalars(self, part: str, values: dict[str, float]) -> None:
@@ -333,7 +345,7 @@ class Training:
         consistent = True
         try:
             with torch.random.fork_rng(cuda), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-                self.learner.net.train()
+                self.learner.train()
                 if self.at.step == 0:
                     self._describe()
                     self._began = time.perf_counter()  # the untrained net's evaluation is no training time
@@ -370,7 +382,8 @@ class Training:
         self.recorder.fact("layers", self._layers())
         self.recorder.fact("estimate", {"training": len(self._estimated)})
         self.recorder.meta("data", material.data_card())
-        for note in (*material.split.sentences, *material.dataset.notes):
+        loaded = [learner.loaded.sentence] if learner.loaded else []
+        for note in (*material.split.sentences, *material.dataset.notes, *loaded):
             self.recorder.event("note", {"text": note}, step=0)
         self._evaluate()
         self.recorder.flush()

@@ -102,10 +102,7 @@ class Material:
             "loss": blind_guess(self.recipe.loss, targets, self.outputs),
             "batch_loss": blind_guess(self.recipe.loss, targets, self.outputs, label_smoothing=smoothing),
         }
-        if self.code.classes:
-            counts = np.bincount(targets.numpy(), minlength=len(self.code.classes))
-            return {**found, "accuracy": float(counts.max() / counts.sum())}
-        return {**found, "rmse": float(np.sqrt(np.mean(np.square(self.code.std))))}
+        return {**found, **self.recipe.task.blind_guess(targets, self.code)}
 
 
 def white(dataset: Dataset) -> int:
@@ -136,6 +133,12 @@ def prepare(
             " only mixup may be on.",
         )
     recipe.loss.require_task(recipe.task.kind)
+    recipe.task.require_net(recipe.net)
+    if recipe.augmentation.mixup is not None and recipe.task.gives == "maps":
+        raise SpecError(
+            "augmentation-mixup",
+            f"mixup mixes whole pictures, and task {recipe.task.kind} tells their pixels apart; set augmentation.mixup=none.",
+        )
     result = kept or split_of(recipe, dataset, progress=progress)
     training = result.indices(Part.TRAINING)
     if len(training) == 0:

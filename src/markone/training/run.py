@@ -119,7 +119,8 @@ class Run:
         return [Layer(**layer) for layer in self.facts.get("layers", [])]
 
     def scalars(self, name: str, part: str) -> Series:
-        """A recorded number: part "batch" (every step), "training" or "validation" (every epoch), "net" (complexity)."""
+        """A recorded number: part "batch" (every step), "training" or "validation" (every epoch), "net" (complexity, and the
+        cumulative ``mistakes`` of a rule that counts them)."""
         return self._scalars.get((part, name), _empty())
 
     def vitals(self, name: str) -> dict[str, Series]:
