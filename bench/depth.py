@@ -61,42 +61,36 @@ def recipe_of(net: str, data: Path) -> Recipe:
     )
 
 
-def train(net: str, data: Path, folder: Path) -> dict[str, Any]:
-    """One training; the loss curve is of every step's batch, the metrics are of the whole parts after the last epoch."""
+def train(net: str, data: Path, folder: Path) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """One training: its numbers, the metrics being of the whole parts after the last epoch; and the loss of every batch."""
     training = Training.begin(recipe_of(net, data), folder=folder / net)
     for step in training.steps():
         if step.index % 20 == 0:
             print(f"{net}: step {step.index} of {step.total_steps}, {step.seconds:.0f} s", flush=True)
     run = training.run
     batch = run.scalars("loss", "batch")
-    return {
-        "steps": run.steps,
-        "seconds": round(run.seconds, 1),
-        "epoch": batch.epochs.round(4).tolist(),
-        "batch loss": batch.values.round(4).tolist(),
-        **{
-            f"{part} {name}": round(run.scalars(name, part).last, 4)
-            for part in ("training", "validation")
-            for name in ("loss", "accuracy")
-        },
-    }
+    numbers: dict[str, Any] = {"steps": run.steps, "epochs": EPOCHS[net], "seconds": round(run.seconds)}
+    for part in ("training", "validation"):
+        for name in ("loss", "accuracy"):
+            numbers[f"{part} {name}"] = round(run.scalars(name, part).last, 4)
+    return numbers, {"epoch": batch.epochs.round(4).tolist(), "loss": batch.values.round(4).tolist()}
 
 
-def plot(found: dict[str, Any]) -> str:
+def plot(curves: dict[str, dict[str, list[float]]]) -> str:
     """Two charts, plain and residual: the batch loss over the epochs, smoothed over one epoch's quarter."""
     charts = []
     for title, kind in (("Plain nets", "plain-"), ("Residual nets", "cifar-resnet-")):
         curves = [
             Curve(
                 name.removeprefix(kind) + " layers",
-                np.array(found[name]["epoch"]),
-                smooth(np.array(found[name]["batch loss"]), found[name]["steps"] // EPOCHS[name] // 4),
+                np.array(curves[name]["epoch"]),
+                smooth(np.array(curves[name]["loss"]), len(curves[name]["loss"]) // EPOCHS[name] // 4),
                 tone,
             )
             for name, tone in zip(
                 (kind + depth for depth in ("20", "56", "110")), ("reference", "other", "this"), strict=True
             )
-            if name in found
+            if name in curves
         ]
         charts.append(chart(f"{title}: training loss", curves, end=max(EPOCHS[net] for net in NETS)))
     panels = [
@@ -126,14 +120,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
-def memory(batch: int = 32) -> dict[str, float]:
+def memory(batch: int = 32) -> dict[str, Any]:
     """Peak resident memory in GiB of two training steps in float32."""
 
     def peak(state: str) -> float:
         command = [sys.executable, "-c", MEASURE, state, str(batch)]
         return round(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout), 2)
 
-    return {"batch": batch, "GiB without checkpointing": peak("off"), "GiB with checkpointing": peak("on")}
+    return {"batch": batch, "peak GiB": peak("off"), "peak GiB, checkpointed": peak("on")}
 
 
 def main() -> None:
@@ -143,21 +137,26 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
-    found: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {"nets": {}}
+    found: dict[str, Any] = {"cases": {}, "curves": {}}
+    if options.json.exists():
+        found = json.loads(options.json.read_text())
+
+    def keep(name: str, numbers: dict[str, Any]) -> None:
+        found["cases"][name] = numbers
+        found["environment"] = Environment.here(torch.device("cpu")).to_dict()
+        options.json.write_text(json.dumps(found) + "\n")
+        print(name, numbers, flush=True)
+
     with tempfile.TemporaryDirectory() as folder:
         data = small_images(Path(folder))
-        for net in options.nets or ([] if options.memory else EPOCHS):
-            if net not in found["nets"]:
-                found["nets"][net] = train(net, data, Path(folder))
-                found["environment"] = Environment.here(torch.device("cpu")).to_dict()
-                options.json.write_text(json.dumps(found) + "\n")
+        for net in options.nets or EPOCHS:
+            if net not in found["cases"]:
+                numbers, found["curves"][net] = train(net, data, Path(folder))
+                keep(net, numbers)
     if options.memory:
-        found["memory"] = memory()
-        options.json.write_text(json.dumps(found) + "\n")
-    for net, values in found["nets"].items():
-        print(net, {name: value for name, value in values.items() if not isinstance(value, list)})
+        keep(f"{DEEPEST}, two steps on 3x32x32", memory())
     if options.plot:
-        options.plot.write_text(plot(found["nets"]))
+        options.plot.write_text(plot(found["curves"]))
 
 
 if __name__ == "__main__":

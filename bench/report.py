@@ -4,6 +4,7 @@ python bench/overhead.py --json docs/benchmarks/overhead.json
 python bench/ingest.py --json docs/benchmarks/ingest.json
 python bench/accuracy.py --json docs/benchmarks/accuracy.json
 python bench/duplicates.py --json docs/benchmarks/duplicates.json
+python bench/depth.py --json docs/benchmarks/depth.json --plot docs/benchmarks/depth.svg --memory
 python bench/install.py --json docs/benchmarks/install.json
 python bench/report.py
 """
@@ -27,6 +28,7 @@ TITLES = {
     "ingest": "Reading a folder of JPEGs, against a DataLoader with two workers",
     "duplicates": "Duplicates in Fashion-MNIST",
     "accuracy": "Accuracy of the recipe that is chosen from the data",
+    "depth": "Depth: plain nets against residual ones, the same training for all",
     "install": "From an empty environment to the first finished run",
 }
 
@@ -53,7 +55,8 @@ def section(path: Path) -> str:
         f"{where['device_name']}, {where['cores']} cores, {where['threads']} threads, Python {where['python']}, "
         f"torch {where['packages']['torch']}, commit {where['commit']}"
     )
-    return f"## {TITLES[path.stem]}\n\n{table(found['cases'])}\n\n`bench/{path.stem}.py` on {machine}.\n"
+    plot = f"![{TITLES[path.stem]}](benchmarks/{path.stem}.svg)\n\n" if path.with_suffix(".svg").exists() else ""
+    return f"## {TITLES[path.stem]}\n\n{plot}{table(found['cases'])}\n\n`bench/{path.stem}.py` on {machine}.\n"
 
 
 def main() -> None:
