@@ -180,25 +180,22 @@ class TestTrace:
         assert " difference " in last
 
     def test_a_wide_net_is_shortened(self, capsys: pytest.CaptureFixture[str]) -> None:
-        arguments = (
-            "net",
-            "mlp",
-            "--trace",
-            "--input",
-            "1x8x8",
-            "--outputs",
-            "3",
-            "--set",
-            "width=40",
-            "--target",
-            "2",
-        )
-        assert main([*arguments]) == 0
+        shape = ("--input", "1x8x8", "--outputs", "3", "--set", "width=40")
+        assert main(["net", "mlp", "--trace", *shape, "--target", "2"]) == 0
         text = capsys.readouterr().out
         assert "of 64" in text
         assert "of 40" in text
         assert "cross-entropy, target 2" in text
         assert len(text.splitlines()) < 45
+
+    def test_a_convolutions_weight_is_in_every_place(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The weight in the middle of a 3x3 kernel takes each of the 2x2 pixels once."""
+        fields = "--set width=1 --set head_width=2 --set activation=tanh --weight features.0.weight[0,0,1,1]"
+        assert main(["net", "vgg-11", "--trace", "--input", "1x2x2", "--outputs", "2", *fields.split()]) == 0
+        text = " ".join(capsys.readouterr().out.split())  # a long line goes on in the next
+        names, numbers = text[text.index("dL/dfeatures") :].split(" = ")[1:3]
+        assert names == "dL/dz0 × dz0/dw + dL/dz1 × dz1/dw + dL/dz2 × dz2/dw + …"
+        assert [term.split(" × ")[-1] for term in numbers.split(" + ")] == ["0.5", "(-1)", "0.5", "…"]
 
     def test_every_loss(self, capsys: pytest.CaptureFixture[str]) -> None:
         for loss in LOSSES:
@@ -222,10 +219,13 @@ class TestTrace:
                 "mlp --trace --loss cross-entropy",
                 "loss cross-entropy needs a score for each class; take --outputs 2 or more.",
             ),
-            ("mlp --trace --loss square", "there is no loss square. Did you mean squared?"),
+            ("mlp --trace --loss square", "there is no loss 'square'. Did you mean squared?"),
             ("mlp --trace --weight heat.bias[0]", "the net has no weight heat.bias. Did you mean head.bias?"),
             ("mlp --trace --weight head.bias[7]", "head.bias[7] is no place of a 1 weight; take [0] to [0]."),
-            ("cifar-resnet-20 --trace --input 3x8x8", "and conv1 is a Conv2d; take mlp or perceptron."),
+            (
+                "cifar-resnet-20 --trace --input 3x8x8",
+                "does not take what the layer before gives; take perceptron, mlp or",
+            ),
         ],
     )
     def test_what_cannot_be_traced(self, arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

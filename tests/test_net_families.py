@@ -135,17 +135,8 @@ def test_published_size_of_the_small_inception() -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "alexnet",
-        "vgg-11",
-        "vgg-19-bn",
-        "cifar-vgg-16",
-        "squeezenet-1.0",
-        "squeezenet-1.1",
-        "googlenet",
-        "inception-v3",
-        "small-inception",
-        "densenet-121",
-        "densenet-bc-100-12",
+        *("alexnet", "vgg-11", "vgg-19-bn", "cifar-vgg-16", "squeezenet-1.0", "squeezenet-1.1", "googlenet"),
+        *("inception-v3", "small-inception", "densenet-121", "densenet-bc-100-12"),
     ],
 )
 def test_every_family_takes_digits(kind: str) -> None:

@@ -13,9 +13,11 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from markone.data import normalize
 from markone.data.dataset import Dataset
-from markone.data.normalize import NORMALIZATIONS, Normalizer, Standardize, Statistics, UnitRange, identity, moments
+from markone.data.normalize import Fixed, Normalizer, Standardize, Statistics, UnitRange, identity, moments
+from markone.errors import SpecError
 
 CPU = torch.device("cpu")
+FITTED = (Standardize, UnitRange)  # to the training part
 
 
 def dataset(inputs: Any) -> Dataset:
@@ -107,7 +109,7 @@ def test_infinity_is_left_out_and_stays_to_be_seen() -> None:
 @pytest.mark.parametrize("value", [0.1, -3e7, 1e-30, 0.0])
 def test_a_constant_is_only_centred(value: float) -> None:
     inputs = np.full((1000, 1), value, dtype=np.float32)
-    for normalization in NORMALIZATIONS:
+    for normalization in FITTED:
         found = normalization().fit(dataset(inputs), np.arange(1000))
         assert found.std == (1.0,)
         assert found.mean == (float(np.float32(value)),)
@@ -125,7 +127,7 @@ def test_a_large_mean_costs_no_digits() -> None:
     np.testing.assert_allclose(applied(torch.from_numpy(inputs)), (base - base.mean()) / base.std(), atol=3e-7)
 
 
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", FITTED)
 @pytest.mark.parametrize("inputs", [pictures(), table()], ids=["pictures", "table"])
 def test_only_the_training_part_counts(normalization: Any, inputs: Any) -> None:
     training, other = np.arange(0, 40, 3), np.setdiff1d(np.arange(len(inputs)), np.arange(0, 40, 3))
@@ -137,7 +139,7 @@ def test_only_the_training_part_counts(normalization: Any, inputs: Any) -> None:
 
 
 @pytest.mark.parametrize("inputs", [pictures(), table()], ids=["pictures", "table"])
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", FITTED)
 def test_pieces_and_memory_maps_change_nothing(
     normalization: Any, inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +156,7 @@ def test_pieces_and_memory_maps_change_nothing(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("normalization", [*NORMALIZATIONS, None])
+@pytest.mark.parametrize("normalization", [*FITTED, None])
 def test_pictures_become_channels_last_float32(channels: int, normalization: Any) -> None:
     inputs = pictures(channels=channels)
     found = normalization().fit(dataset(inputs), np.arange(40)) if normalization else identity(dataset(inputs))
@@ -196,3 +198,19 @@ def test_statistics_are_kept_exactly() -> None:
     found = Standardize().fit(dataset(table()), np.arange(60))
     assert Statistics.from_dict(found.to_dict()) == found
     assert all(type(number) is float for number in (*found.mean, *found.std))
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "std"), [(3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), (1, (0.5,), (0.25,))]
+)
+def test_fixed_is_in_shares_of_white(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    inputs = pictures(channels=channels)
+    found = Fixed(mean=mean, std=std).fit(dataset(inputs), np.arange(1))
+    applied = Normalizer(found, images=True, device=CPU)(torch.from_numpy(inputs))
+    np.testing.assert_allclose(applied.permute(0, 2, 3, 1), (inputs / 255 - mean) / std, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("inputs", "given"), [(pictures(channels=1), "1 channels"), (table(), "5 columns")])
+def test_fixed_is_for_as_many_channels_as_it_has(inputs: Any, given: str) -> None:
+    with pytest.raises(SpecError, match=f"normalization fixed has 3 means .*, and test has {given}; give one for each"):
+        Fixed().fit(dataset(inputs), np.arange(1))

@@ -220,25 +220,25 @@ def test_training_bytes_are_what_autograd_keeps(spec: NetSpec, shape: tuple[int,
 def test_the_catalogue_lists_every_kind_and_is_fresh() -> None:
     """Nets of many layers are counted anew in the slow test below."""
     entries = catalogue()
-    assert {entry.kind for entry in entries} == {kind for net in NETS for kind in net.variants}, (
+    assert {entry.name for entry in entries} == {kind for net in NETS for kind in net.variants}, (
         "python scripts/nets.py"
     )
     years = [entry.year for entry in entries]
     assert years == sorted(years)
     for entry in entries:
         if entry.layers is not None and entry.layers < FEW_LAYERS:
-            assert_fresh(entry.kind)
+            assert_fresh(entry.name)
 
 
 @pytest.mark.slow
 def test_the_whole_catalogue_is_fresh() -> None:
     for entry in catalogue():
-        if entry.kind not in SIZELESS:
-            assert_fresh(entry.kind)
+        if entry.name not in SIZELESS:
+            assert_fresh(entry.name)
 
 
 def assert_fresh(kind: str) -> None:
-    entry, found = next(entry for entry in catalogue() if entry.kind == kind), counted(kind)
+    entry, found = next(entry for entry in catalogue() if entry.name == kind), counted(kind)
     assert (entry.parameters, entry.flops) == (found["parameters"], found["flops"]), f"{kind}: python scripts/nets.py"
 
 

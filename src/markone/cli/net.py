@@ -1,7 +1,8 @@
 """``markone net``: what a net is made of, what it costs, and the chain rule through a small one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from markone.losses import LossSpec
     from markone.nets import NetSpec
+    from markone.spec import Spec
 
 TRACED = {"mlp": {"depth": 2, "width": 2, "activation": "tanh"}}  # a net whose every number fits a page
 TRACED_SAMPLE = (0.5, -1.0)  # repeated until the input is full
@@ -59,53 +61,49 @@ def net(
     from markone.report import nets
 
     _require_trace(trace, name, weight=weight, sample=sample, target=target, loss=loss)
-    if trace and name is not None:
-        found = _trace(name, settings, data, input, outputs, weight=weight, sample=sample, target=target, loss=loss)
-        print_json(found) if format == Format.JSON else open_console().print(nets.trace_text(found))
-        return
+    document: Any
     if name is None:
-        rows = _rows()
-        print_json(rows) if format == Format.JSON else open_console().print(nets.nets_text(rows))
-        return
-    spec = _spec(name, settings)
-    variant = spec.variants[name]
-    shape, count = _shapes((variant.input_shape, variant.outputs), data, input, outputs)
-    document = _summary(spec, shape, count)
-    if format == Format.JSON:
-        print_json(document)
+        document = _rows()
+        text = nets.nets_text(document)
+    elif trace:
+        spec = _spec(name, settings, fields=TRACED.get(name))
+        shape, count = _shapes(((2,), 1), data, input, outputs)
+        document = _trace(spec, shape, count, weight=weight, sample=sample, target=target, loss=loss)
+        text = nets.trace_text(document)
     else:
-        open_console().print(nets.net_text(document, every_layer=every_layer))
+        spec = _spec(name, settings)
+        variant = spec.variants[name]
+        document = _summary(spec, *_shapes((variant.input_shape, variant.outputs), data, input, outputs))
+        text = nets.net_text(document, every_layer=every_layer)
+    print_json(document) if format == Format.JSON else open_console().print(text)
 
 
 def _rows() -> list[dict[str, Any]]:
     """The document of ``net`` without a name."""
+    from dataclasses import asdict
+
     from markone.nets.catalogue import catalogue
 
-    return [
-        {
-            "name": entry.kind,
-            "year": entry.year,
-            "paper": entry.paper,
-            "parameters": entry.parameters,
-            "flops": entry.flops,
-            "layers": entry.layers,
-            "input_shape": list(entry.input_shape),
-            "outputs": entry.outputs,
-        }
-        for entry in catalogue()
-    ]
+    return [asdict(entry) for entry in catalogue()]
+
+
+def _member(what: str, kind: str, members: "Iterable[type[Spec]]") -> Any:
+    """The member of a family that has this kind."""
+    from markone.errors import SpecError, did_you_mean
+    from markone.spec import kinds_of
+
+    by_kind = {name: member for member in members for name in kinds_of(member)}
+    if kind not in by_kind:
+        near = did_you_mean(kind, by_kind)
+        raise SpecError(f"{what}-unknown", f"there is no {what} {kind!r}.{near} Allowed: {', '.join(by_kind)}.")
+    return by_kind[kind]
 
 
 def _spec(name: str, settings: list[str] | None, *, fields: Mapping[str, Any] | None = None) -> "NetSpec":
     """The net's spec with its edits; ``net.depth=3`` and ``depth=3`` are the same here."""
-    from markone.errors import SpecError, did_you_mean
     from markone.nets import NETS
 
-    by_name = {kind: net for net in NETS for kind in net.variants}
-    if name not in by_name:
-        near = did_you_mean(name, by_name)
-        raise SpecError("net-unknown", f"there is no net {name!r}.{near} Allowed: {', '.join(by_name)}.")
-    spec: NetSpec = by_name[name].from_dict({"kind": name, **(fields or {})})
+    spec: NetSpec = _member("net", name, NETS).from_dict({"kind": name, **(fields or {})})
     for path, value in read_edits(settings).items():
         spec = spec.edit(path.removeprefix("net."), value)
     return spec
@@ -143,43 +141,19 @@ def _read_shape(text: str) -> tuple[int, ...]:
 
 def _summary(spec: "NetSpec", shape: tuple[int, ...], outputs: int) -> dict[str, Any]:
     """The document of ``net`` with a name; the net is built without memory for its weights."""
+    from dataclasses import asdict
+
     import torch
 
     from markone.nets.summary import summarize
 
     with torch.device("meta"):
         module = spec.build(shape, outputs)
-    summary, variant = summarize(module, shape), spec.variants[spec.kind]
-    return {
-        "net": spec.to_dict(),
-        "paper": variant.paper,
-        "year": variant.year,
-        "input_shape": list(shape),
-        "outputs": outputs,
-        "parameters": summary.parameters,
-        "trainable": summary.trainable,
-        "flops": summary.flops,
-        "training_bytes": summary.training_bytes,
-        "layers": [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "kernel": layer.kernel,
-                "stride": layer.stride,
-                "padding": layer.padding,
-                "dilation": layer.dilation,
-                "groups": layer.groups,
-                "output_shape": list(layer.output_shape[1:]),
-                "parameters": layer.parameters,
-                "flops": layer.flops,
-                "receptive_field": layer.receptive_field,
-                "effective_stride": layer.effective_stride,
-                "activation_bytes": layer.activation_bytes,
-                "used": layer.used,
-            }
-            for layer in summary.layers
-        ],
-    }
+    variant = spec.variants[spec.kind]
+    document = {**asdict(summarize(module, shape)), "input_shape": shape}
+    for layer in document["layers"]:
+        layer["output_shape"] = layer["output_shape"][1:]
+    return {"net": spec.to_dict(), "paper": variant.paper, "year": variant.year, "outputs": outputs, **document}
 
 
 def _require_trace(trace: bool, name: str | None, **options: str | None) -> None:
@@ -194,11 +168,9 @@ def _require_trace(trace: bool, name: str | None, **options: str | None) -> None
 
 
 def _trace(
-    name: str,
-    settings: list[str] | None,
-    data: str | None,
-    input: str | None,
-    outputs: int | None,
+    spec: "NetSpec",
+    shape: tuple[int, ...],
+    outputs: int,
     *,
     weight: str | None,
     sample: str | None,
@@ -208,38 +180,23 @@ def _trace(
     """The document of ``net --trace``; the weights are drawn as a training's of seed 0 are."""
     from dataclasses import asdict
 
+    import torch
+
+    from markone.losses import LOSSES
     from markone.nets.initializers import HeNormal
     from markone.nets.trace import trace
     from markone.seeds import torch_generator
 
-    spec = _spec(name, settings, fields=TRACED.get(name))
-    shape, count = _shapes(((2,), 1), data, input, outputs)
-    chosen = _loss(loss or ("squared" if count == 1 else "cross-entropy"))
-    net = spec.build(shape, count)
+    kind = loss or ("squared" if outputs == 1 else "cross-entropy")
+    chosen: LossSpec = _member("loss", kind, LOSSES).from_dict({"kind": kind})
+    net = spec.build(shape, outputs)
     HeNormal().build()(net, torch_generator(0, "init"))
-    found = trace(net, _sample(sample, shape), _target(target, chosen, count), chosen, weight=weight)
+    places = math.prod(shape)
+    usual = list(islice(cycle(TRACED_SAMPLE), places))
+    values = usual if sample is None else _numbers("--sample", sample, places)
+    x = torch.tensor(values, dtype=torch.float64).reshape(shape)
+    found = trace(net, x, _target(target, chosen, outputs), chosen, weight=weight)
     return {"net": spec.to_dict(), **asdict(found), "difference": found.difference}
-
-
-def _loss(name: str) -> "LossSpec":
-    from markone.errors import SpecError, did_you_mean
-    from markone.losses import LOSSES
-
-    by_name = {loss.model_fields["kind"].default: loss for loss in LOSSES}
-    if name not in by_name:
-        near = did_you_mean(name, by_name)
-        raise SpecError("net-trace", f"there is no loss {name}.{near} Allowed: {', '.join(by_name)}.")
-    return by_name[name].from_dict({"kind": name})
-
-
-def _sample(text: str | None, shape: tuple[int, ...]) -> "Tensor":
-    """One input in the net's shape. Raises InputError unless there are as many numbers as it has places."""
-    import torch
-
-    count = math.prod(shape)
-    repeated = [TRACED_SAMPLE[place % len(TRACED_SAMPLE)] for place in range(count)]
-    values = repeated if text is None else _numbers("--sample", text, count)
-    return torch.tensor(values, dtype=torch.float64).reshape(shape)
 
 
 def _target(text: str | None, loss: "LossSpec", outputs: int) -> "Tensor":
@@ -253,12 +210,12 @@ def _target(text: str | None, loss: "LossSpec", outputs: int) -> "Tensor":
         return torch.tensor(values, dtype=torch.float64)
     if outputs == 1 and loss.outputs(2) > 1:
         raise InputError("net-trace", f"loss {loss.kind} needs a score for each class; take --outputs 2 or more.")
-    classes = max(outputs, 2)
-    if text is not None and not (text.isascii() and text.isdecimal() and int(text) < classes):
+    classes = [str(place) for place in range(max(outputs, 2))]
+    if text not in (None, *classes):
         raise InputError(
-            "net-trace", f"--target {text} is no class of loss {loss.kind}; take a number from 0 to {classes - 1}."
+            "net-trace", f"--target {text} is no class of loss {loss.kind}; take a number from 0 to {classes[-1]}."
         )
-    return torch.tensor(1 if text is None else int(text))
+    return torch.tensor(int(text or 1))
 
 
 def _numbers(option: str, text: str, count: int) -> list[float]:

@@ -1,7 +1,7 @@
 """The modules of Inception nets, named as torchvision's; imported only when one is built."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,102 +17,72 @@ AUXILIARY_DROPOUT = 0.7  # GoogLeNet's paper, section 5
 
 
 class Step(NamedTuple):
-    """One layer of a block: from the step ``source`` ("" the block's input) to ``channels``; 0 is a 3x3 pool."""
+    """One layer of a block: a convolution to ``channels``, padded unless it strides; 0 is a 3x3 pool."""
 
-    source: str
     channels: int
-    kernel: tuple[int, int] = (1, 1)
+    height: int = 1
+    width: int = 1
     stride: int = 1
 
 
-Plan = Mapping[str, Step]
-MEAN = Step("", 0)
-MAXIMUM = Step("", 0, stride=2)
+Plan = Mapping[str, Sequence[Step | list[Step]]]
+"""The chains of a block of Inception v3 by name: ``branch_pool`` on the pool, all others on the input; a list forks."""
+
+MEAN, MAXIMUM = Step(0), Step(0, stride=2)
 
 
 def mixed_a(pool: int) -> Plan:
     """Szegedy et al. 2015, figure 5."""
     return {
-        "branch1x1": Step("", 64),
-        "branch5x5_1": Step("", 48),
-        "branch5x5_2": Step("branch5x5_1", 64, (5, 5)),
-        "branch3x3dbl_1": Step("", 64),
-        "branch3x3dbl_2": Step("branch3x3dbl_1", 96, (3, 3)),
-        "branch3x3dbl_3": Step("branch3x3dbl_2", 96, (3, 3)),
-        "pool": MEAN,
-        "branch_pool": Step("pool", pool),
+        "branch1x1": [Step(64)],
+        "branch5x5": [Step(48), Step(64, 5, 5)],
+        "branch3x3dbl": [Step(64), Step(96, 3, 3), Step(96, 3, 3)],
+        "pool": [MEAN],
+        "branch_pool": [Step(pool)],
     }
 
 
-def mixed_b() -> Plan:
-    """Figure 10, from 35x35 to 17x17."""
+def mixed_c(n: int) -> Plan:
+    """Figure 6 with its n = 7."""
     return {
-        "branch3x3": Step("", 384, (3, 3), 2),
-        "branch3x3dbl_1": Step("", 64),
-        "branch3x3dbl_2": Step("branch3x3dbl_1", 96, (3, 3)),
-        "branch3x3dbl_3": Step("branch3x3dbl_2", 96, (3, 3), 2),
-        "pool": MAXIMUM,
+        "branch1x1": [Step(192)],
+        "branch7x7": [Step(n), Step(n, 1, 7), Step(192, 7, 1)],
+        "branch7x7dbl": [Step(n), Step(n, 7, 1), Step(n, 1, 7), Step(n, 7, 1), Step(192, 1, 7)],
+        "pool": [MEAN],
+        "branch_pool": [Step(192)],
     }
 
 
-def mixed_c(inner: int) -> Plan:
-    """Figure 6 with n = 7."""
-    return {
-        "branch1x1": Step("", 192),
-        "branch7x7_1": Step("", inner),
-        "branch7x7_2": Step("branch7x7_1", inner, (1, 7)),
-        "branch7x7_3": Step("branch7x7_2", 192, (7, 1)),
-        "branch7x7dbl_1": Step("", inner),
-        "branch7x7dbl_2": Step("branch7x7dbl_1", inner, (7, 1)),
-        "branch7x7dbl_3": Step("branch7x7dbl_2", inner, (1, 7)),
-        "branch7x7dbl_4": Step("branch7x7dbl_3", inner, (7, 1)),
-        "branch7x7dbl_5": Step("branch7x7dbl_4", 192, (1, 7)),
-        "pool": MEAN,
-        "branch_pool": Step("pool", 192),
-    }
-
-
-def mixed_d() -> Plan:
-    """As figure 10, from 17x17 to 8x8."""
-    return {
-        "branch3x3_1": Step("", 192),
-        "branch3x3_2": Step("branch3x3_1", 320, (3, 3), 2),
-        "branch7x7x3_1": Step("", 192),
-        "branch7x7x3_2": Step("branch7x7x3_1", 192, (1, 7)),
-        "branch7x7x3_3": Step("branch7x7x3_2", 192, (7, 1)),
-        "branch7x7x3_4": Step("branch7x7x3_3", 192, (3, 3), 2),
-        "pool": MAXIMUM,
-    }
-
-
-def mixed_e() -> Plan:
-    """Figure 7."""
-    return {
-        "branch1x1": Step("", 320),
-        "branch3x3_1": Step("", 384),
-        "branch3x3_2a": Step("branch3x3_1", 384, (1, 3)),
-        "branch3x3_2b": Step("branch3x3_1", 384, (3, 1)),
-        "branch3x3dbl_1": Step("", 448),
-        "branch3x3dbl_2": Step("branch3x3dbl_1", 384, (3, 3)),
-        "branch3x3dbl_3a": Step("branch3x3dbl_2", 384, (1, 3)),
-        "branch3x3dbl_3b": Step("branch3x3dbl_2", 384, (3, 1)),
-        "pool": MEAN,
-        "branch_pool": Step("pool", 192),
-    }
-
+MIXED_B: Plan = {  # figure 10, from 35x35 to 17x17
+    "branch3x3": [Step(384, 3, 3, 2)],
+    "branch3x3dbl": [Step(64), Step(96, 3, 3), Step(96, 3, 3, 2)],
+    "pool": [MAXIMUM],
+}
+MIXED_D: Plan = {  # as figure 10, from 17x17 to 8x8
+    "branch3x3": [Step(192), Step(320, 3, 3, 2)],
+    "branch7x7x3": [Step(192), Step(192, 1, 7), Step(192, 7, 1), Step(192, 3, 3, 2)],
+    "pool": [MAXIMUM],
+}
+MIXED_E: Plan = {  # figure 7
+    "branch1x1": [Step(320)],
+    "branch3x3": [Step(384), [Step(384, 1, 3), Step(384, 3, 1)]],
+    "branch3x3dbl": [Step(448), Step(384, 3, 3), [Step(384, 1, 3), Step(384, 3, 1)]],
+    "pool": [MEAN],
+    "branch_pool": [Step(192)],
+}
 
 INCEPTION_V3: Mapping[str, Plan] = {
     "Mixed_5b": mixed_a(32),
     "Mixed_5c": mixed_a(64),
     "Mixed_5d": mixed_a(64),
-    "Mixed_6a": mixed_b(),
+    "Mixed_6a": MIXED_B,
     "Mixed_6b": mixed_c(128),
     "Mixed_6c": mixed_c(160),
     "Mixed_6d": mixed_c(160),
     "Mixed_6e": mixed_c(192),
-    "Mixed_7a": mixed_d(),
-    "Mixed_7b": mixed_e(),
-    "Mixed_7c": mixed_e(),
+    "Mixed_7a": MIXED_D,
+    "Mixed_7b": MIXED_E,
+    "Mixed_7c": MIXED_E,
 }
 
 GOOGLENET: Mapping[str, tuple[int, int, int, int, int, int]] = {  # table 1: 1x1, reduced, 3x3, reduced, "5x5", pooled
@@ -139,6 +109,19 @@ SMALL: Mapping[str, tuple[int, int]] = {  # Zhang et al. 2017, figure 3: 1x1 and
     "inception3a": (176, 160),
     "inception3b": (176, 160),
 }
+
+
+def named(plan: Plan) -> Iterator[tuple[str, str, Step]]:
+    """Each step with its name, which is torchvision's, and the name of the step that it is on."""
+    for chain, steps in plan.items():
+        source = "pool" if chain == "branch_pool" else ""
+        for place, step in enumerate(steps, 1):
+            ends = step if isinstance(step, list) else [step]
+            stem = chain if len(steps) == 1 else f"{chain}_{place}"
+            names = [stem] if len(ends) == 1 else [stem + letter for letter in "ab"]
+            for name, end in zip(names, ends, strict=True):
+                yield name, source, end
+            source = names[0]
 
 
 class Branches(nn.Module):
@@ -242,14 +225,15 @@ class Layers:
     def mixed(self, plan: Plan) -> Branches:
         """A block of Inception v3; what has a stride of 2 is not padded."""
         widths, parts = {"": self.channels}, dict[str, tuple[str, nn.Module]]()
-        for name, step in plan.items():
-            before, padding = widths[step.source], step.stride == 1
+        for name, source, step in named(plan):
+            before, padding = widths[source], step.stride == 1
             widths[name] = self.wide(step.channels) if step.channels else before
             if step.channels:
-                module: nn.Module = self.conv(before, widths[name], step.kernel, step.stride, padding)
+                kernel = (step.height, step.width)
+                module: nn.Module = self.conv(before, widths[name], kernel, step.stride, padding)
             else:
                 module = nn.AvgPool2d(3, 1, padding=1) if padding else nn.MaxPool2d(3, 2)
-            parts[name] = (step.source, module)
+            parts[name] = (source, module)
         block = Branches(parts)
         self.channels = sum(widths[name] for name in block.ends)
         return block

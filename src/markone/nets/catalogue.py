@@ -14,14 +14,14 @@ class Entry:
     """One kind of net at its own input shape and outputs: ``flops`` of one input, ``layers`` with activations and all else
     that computes. A kind of SIZELESS has None for these."""
 
-    kind: str
+    name: str
     year: int
     paper: str
     input_shape: tuple[int, ...]
     outputs: int
-    parameters: int | None
-    flops: int | None
-    layers: int | None
+    parameters: int | None = None
+    flops: int | None = None
+    layers: int | None = None
 
 
 def catalogue() -> list[Entry]:
@@ -30,31 +30,23 @@ def catalogue() -> list[Entry]:
 
     figures = _figures()
     entries = [
-        Entry(
-            kind,
-            variant.year,
-            variant.paper,
-            variant.input_shape,
-            variant.outputs,
-            *(figures.get(kind, {}).get(figure) for figure in ("parameters", "flops", "layers")),
-        )
+        Entry(kind, variant.year, variant.paper, variant.input_shape, variant.outputs, **figures.get(kind, {}))
         for net in NETS
         for kind, variant in net.variants.items()
     ]
-    return sorted(entries, key=lambda entry: (entry.year, _in_order(entry.kind)))
+    return sorted(entries, key=lambda entry: (entry.year, _in_order(entry.name)))
 
 
 def counted(kind: str) -> dict[str, int]:
-    """The figures of one kind, computed anew. Raises KeyError for a kind that no net has."""
+    """The figures of one kind, computed anew."""
     import torch
 
     from markone.nets import NETS
     from markone.nets.summary import summarize
 
-    by_kind = {kind: net for net in NETS for kind in net.variants}
-    variant = by_kind[kind].variants[kind]
+    spec, variant = next((net, net.variants[kind]) for net in NETS if kind in net.variants)
     with torch.device("meta"):
-        net = by_kind[kind].from_dict({"kind": kind}).make(variant.input_shape, variant.outputs)
+        net = spec.from_dict({"kind": kind}).make(variant.input_shape, variant.outputs)
     summary = summarize(net, variant.input_shape)
     return {"parameters": summary.parameters, "flops": summary.flops, "layers": len(summary.layers)}
 

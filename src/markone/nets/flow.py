@@ -22,9 +22,7 @@ _LOCAL = {
     *(aten.native_group_norm, aten.native_dropout, aten.bernoulli, aten.bernoulli_),
     *(aten.clone, aten.detach, aten.alias, aten._to_copy, aten.contiguous, aten.expand, aten.copy_, aten.lift_fresh),
 }
-_ALONG = {aten.select, aten.unsqueeze, aten.squeeze, aten.split, aten.chunk, aten.unbind, aten._softmax}  # a dimension
-_SPREADING = {aten.mean, aten.sum, aten.amax, aten.amin, aten._softmax, aten._log_softmax}
-_MIXING = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.linear, aten.mv, aten.addmv}
+_MIXING = {aten.mm, aten.addmm, aten.bmm}
 _POOLING = {aten.max_pool2d_with_indices, aten.avg_pool2d}
 _NUMBERED = {aten.ge, aten.gt, aten.le, aten.lt, aten.eq, aten.ne}  # pointwise, and give other numbers than they take
 
@@ -89,9 +87,9 @@ def _outlined(func: Any, args: tuple[Any, ...]) -> Any:
         return None
     op, x = func.overloadpacket, tensors[0]
     if op is aten.convolution and x.dim() == 4:
-        return _blank_like(x, _convolved(*args))
+        return _blank_like(x, _convolved(args))
     if op in _POOLING and x.dim() == 4:
-        pooled = _blank_like(x, (*x.shape[:2], *(_pooled(op, args, side) for side in (0, 1))))
+        pooled = _blank_like(x, _pooled(op, args))
         return (
             pooled if op is aten.avg_pool2d else (pooled, torch.empty(pooled.shape, dtype=torch.int64, device="meta"))
         )
@@ -119,49 +117,38 @@ def _blank_like(x: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.empty(tuple(shape), dtype=x.dtype, device="meta")
 
 
-def _convolved(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> tuple[int, ...]:
-    inputs = weight.shape[0] if transposed else weight.shape[1] * groups
+def _convolved(args: tuple[Any, ...]) -> tuple[int, ...]:
+    x, weight, *_, transposed, output_padding, groups = args
+    inputs, channels = weight.shape[0], weight.shape[1] * groups
+    if not transposed:
+        inputs, channels = channels, inputs
     if x.shape[1] != inputs:
         raise RuntimeError(f"a convolution of {inputs} channels was given {x.shape[1]}")
-    channels = weight.shape[1] * groups if transposed else weight.shape[0]
     sides = []
     for side in (0, 1):
-        size, kernel = x.shape[2 + side], weight.shape[2 + side]
-        step, zeros, spread = _at(stride, side), _at(padding, side), _at(dilation, side)
-        if transposed:
-            more = _at(output_padding, side)
-            output = transposed_output(
-                size, kernel=kernel, stride=step, padding=zeros, dilation=spread, output_padding=more
-            )
-        else:
-            output = conv_output(size, kernel=kernel, stride=step, padding=zeros, dilation=spread)
-        sides.append(output)
+        size, window = x.shape[2 + side], _window(aten.convolution, args, side)
+        more = _at(output_padding, side)
+        sides.append(
+            transposed_output(size, **window, output_padding=more) if transposed else conv_output(size, **window)
+        )
     return (x.shape[0], channels, *sides)
 
 
-def _pooled(op: Any, args: tuple[Any, ...], side: int) -> int:
-    kernel, stride, padding, dilation, ceil_mode = _pooling(op, args, side)
-    size = args[0].shape[2 + side]
-    return conv_output(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+def _pooled(op: Any, args: tuple[Any, ...]) -> tuple[int, ...]:
+    x, ceil = args[0], 4 if op is aten.avg_pool2d else 5
+    ceil_mode = len(args) > ceil and bool(args[ceil])
+    sides = (conv_output(x.shape[2 + side], **_window(op, args, side), ceil_mode=ceil_mode) for side in (0, 1))
+    return (*x.shape[:2], *sides)
 
 
-def _pooling(op: Any, args: tuple[Any, ...], side: int) -> tuple[int, int, int, int, bool]:
-    """Kernel, stride, padding, dilation and ceil_mode of a pooling along a side; what is left out has torch's default."""
-    mean = op is aten.avg_pool2d
-    defaults: list[Any] = [[], 0, False] if mean else [[], 0, 1, False]
-    stride, padding, *more = [*args[2:], *defaults[len(args) - 2 :]]
-    kernel, dilation, ceil_mode = _at(args[1], side), 1 if mean else more[0], more[0 if mean else 1]
-    return kernel, _at(stride, side) if stride else kernel, _at(padding, side), _at(dilation, side), bool(ceil_mode)
+def _window(op: Any, args: tuple[Any, ...], side: int) -> dict[str, Any]:
+    """Kernel, stride, padding and dilation of a convolution or pooling along a side; what is left out has torch's default."""
+    usual: list[Any] = [None, [], 0, 1]
+    last = 4 if op is aten.avg_pool2d else 5  # a mean has no dilation
+    given = [args[1].shape[2:], *args[3:6]] if op is aten.convolution else list(args[1:last])
+    kernel, stride, padding, dilation = given + usual[len(given) :]
+    values = {"kernel": kernel, "stride": stride or kernel, "padding": padding, "dilation": dilation}
+    return {name: _at(value, side) for name, value in values.items()}
 
 
 def _at(values: Sequence[int] | int, side: int) -> int:
@@ -180,23 +167,18 @@ def _seen(func: Any, args: tuple[Any, ...], sources: list[Tensor], out: Tensor) 
     x, op = args[0], func.overloadpacket
     if op is aten.cat:
         return _joined(maps) if len(args) > 1 and args[1] == 1 else None
-    if op in _MIXING or (op in _SPREADING and _over_places(x, args)):
+    if op in _MIXING or (op is aten.mean and _over_places(x, args)):
         return "all"
     here = maps[0]
     if isinstance(x, Tensor) and x.dim() == 4 and out.dim() == 4:
         moved = _moved(op, args, here, out)
         if moved is not None:
             return moved
-    kept = all(source.shape[-2:] == out.shape[-2:] or source.numel() == 1 for source in sources)
     if torch.Tag.pointwise in func.tags or op in _LOCAL:
         return _joined(maps)  # a map of 1x1 is spread over the others by broadcasting
-    if op in (aten.view, aten._unsafe_view, aten.reshape):
-        return here if kept else "all"
-    if op in (aten.permute, aten.transpose):
-        last = [int(d) % x.dim() for d in (args[1] if op is aten.permute else args[1:3])]
-        still = last[-2:] == [x.dim() - 2, x.dim() - 1] if op is aten.permute else max(last) < x.dim() - 2
-        return here if still else None
-    return here if kept and (op in _ALONG or op in _SPREADING) else None
+    if op is aten.view:
+        return here if x.shape[-2:] == out.shape[-2:] else "all"
+    return None
 
 
 def _joined(maps: Sequence[tuple[Sight, Sight]]) -> tuple[Sight, Sight]:
@@ -207,27 +189,23 @@ def _joined(maps: Sequence[tuple[Sight, Sight]]) -> tuple[Sight, Sight]:
 
 
 def _over_places(x: Tensor, args: tuple[Any, ...]) -> bool:
-    """Whether the op goes over the height or the width of a map."""
+    """Whether a mean goes over the height or the width of a map."""
     dims = args[1] if len(args) > 1 else None
-    dims = [dims] if isinstance(dims, int) else dims
     return not dims or any(int(d) % x.dim() >= x.dim() - 2 for d in dims)
 
 
 def _moved(op: Any, args: tuple[Any, ...], here: tuple[Sight, Sight], out: Tensor) -> View:
     """Behind an op that takes places from a window or from elsewhere; None for any other."""
     x = args[0]
-    if op in _POOLING and out.shape[-2:].numel() == 1 and _covers(x, args):
-        return "all"
-    if op in (aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d) and out.shape[-2:].numel() == 1:
+    whole = op is aten._adaptive_avg_pool2d or (
+        op in _POOLING and all(_at(args[1], s) >= x.shape[2 + s] for s in (0, 1))
+    )
+    if whole and out.shape[-2:].numel() == 1:
         return "all"
     if op is aten.slice and _dimension(x, args) < 2:
         return here
     found = [_side(op, args, here[side], side, x.shape[2 + side], out.shape[2 + side]) for side in (0, 1)]
     return None if None in found else (found[0], found[1])  # type: ignore[return-value]
-
-
-def _covers(x: Tensor, args: tuple[Any, ...]) -> bool:
-    return all(_at(args[1], side) >= x.shape[2 + side] for side in (0, 1))
 
 
 def _dimension(x: Tensor, args: tuple[Any, ...]) -> int:
@@ -236,25 +214,16 @@ def _dimension(x: Tensor, args: tuple[Any, ...]) -> int:
 
 def _side(op: Any, args: tuple[Any, ...], sight: Sight, side: int, size: int, output: int) -> Sight | None:
     """Along one side of a map that goes from ``size`` to ``output`` places."""
-    if op is aten.convolution:
-        _, weight, _, stride, padding, dilation, transposed, _, _ = args
-        turn = sight.transposed if transposed else sight.convolved
-        return turn(
-            kernel=weight.shape[2 + side],
-            stride=_at(stride, side),
-            padding=_at(padding, side),
-            dilation=_at(dilation, side),
-        )
-    if op in _POOLING:
-        kernel, stride, padding, dilation, _ = _pooling(op, args, side)
-        return sight.convolved(kernel=kernel, stride=stride, padding=padding, dilation=dilation)
-    if op in (aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d):
+    if op is aten.convolution or op in _POOLING:
+        turn = sight.transposed if op is aten.convolution and args[6] else sight.convolved
+        return turn(**_window(op, args, side))
+    if op is aten._adaptive_avg_pool2d:
         return sight.adapted(size, output)
     if op in (aten.upsample_nearest2d, aten.max_unpool2d):
         return sight.resized(size, output)
     if op is aten.upsample_bilinear2d:
         return sight.resized(size, output, linear=True, align_corners=bool(args[2]))
-    if op in (aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d):
+    if op in (aten.constant_pad_nd, aten.replication_pad2d):
         before = args[1][2 * (1 - side)] if len(args[1]) > 2 * (1 - side) else 0
         return sight.through(lambda q: (q - before,))
     if op is aten.slice and _dimension(args[0], args) == 2 + side:

@@ -76,11 +76,9 @@ def summarize(net: "nn.Module", input_shape: tuple[int, ...], *, batch: int = 1)
         _note(module, name, flow, outputs)
     with torch.no_grad(), flow:
         twin(blank((batch, *input_shape)))
+    unused = {name: ((), None) for name, module in named.items() if name not in outputs and _owns(module)}
     counted, layers = set[int](), list[LayerSummary]()
-    for name, module in named.items():
-        if name not in outputs and _owns(module):
-            outputs[name] = ((), None)
-    for name, (shape, view) in outputs.items():
+    for name, (shape, view) in (outputs | unused).items():
         if _computes(named[name]) or name in flow.flops:
             layers.append(_layer(name, named[name], shape, view, flow.flops.get(name, 0), input_shape, counted))
     held = list(net.parameters())
@@ -203,10 +201,6 @@ def _kept_bytes(twin: "nn.Module", input_shape: tuple[int, ...]) -> int:
             kept[storage._cdata] = (storage.nbytes(), tensor)
         return tensor
 
-    with torch.enable_grad(), saved_tensors_hooks(keep, _same), Flow():
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor), Flow():
         twin.train()(blank((batch, *input_shape)))
     return sum(size for size, _ in kept.values()) // batch
-
-
-def _same(tensor: "Tensor") -> "Tensor":
-    return tensor

@@ -1,5 +1,6 @@
 """What ``markone net`` answers, as rich renderables for the terminal."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,47 +24,39 @@ Rows = tuple[str, list[Layer]]
 class _Fitting:
     """A table that leaves out columns, the least useful first, until it fits the terminal."""
 
-    columns: tuple[str, ...]
+    rows: Sequence[Mapping[str, str]]
     right: tuple[str, ...]
     least_useful: tuple[str, ...]
-    rows: Sequence[Mapping[str, str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for dropped in range(len(self.least_useful) + 1):
-            table = self._table(set(self.least_useful[:dropped]))
+            shown = [column for column in self.rows[0] if column not in self.least_useful[:dropped]]
+            table = plain_table(*shown, right=self.right)
+            table.padding = (0, 2, 0, 0)
+            for row in self.rows:
+                table.add_row(*(Text(row[column]) for column in shown))
             if Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width:
                 break
         yield table
-
-    def _table(self, without: set[str]) -> RenderableType:
-        shown = [column for column in self.columns if column not in without]
-        table = plain_table(*shown, right=self.right)
-        table.padding = (0, 2, 0, 0)
-        for row in self.rows:
-            table.add_row(*(Text(row[column]) for column in shown))
-        return table
 
 
 def net_text(document: Mapping[str, Any], *, every_layer: bool = False) -> RenderableType:
     """The layers of a net in the order of the forward pass, a deep net by its blocks, and the totals."""
     layers: Sequence[Layer] = document["layers"]
     groups = _each(layers) if every_layer else folded(layers)
-    shape = "×".join(map(str, document["input_shape"]))
     images = len(document["input_shape"]) == 3
-    columns = ("layer", "kind", *(("window",) if images else ()), "output", "parameters", "FLOPs")
     table = _Fitting(
-        (*columns, *(("sees",) if images else ()), "memory"),
+        [_row(name, group, images=images) for name, group in groups],
         ("output", "parameters", "FLOPs", "sees", "memory"),
         ("memory", "kind", "window", "FLOPs", "sees"),
-        [_row(name, group) for name, group in groups],
     )
     legend = (
         "window: kernel, s stride, p padding, d dilation, g groups; sees: receptive field / effective stride, in pixels"
     )
-    lines: list[RenderableType] = [
+    return Group(
         Text(inline(document["net"]), "bold"),
         Text(f"{document['paper']}, {document['year']}", "dim"),
-        Text(f"input {shape}, {several(document['outputs'], 'output')}", "dim"),
+        Text(f"input {_sides(document['input_shape'])}, {several(document['outputs'], 'output')}", "dim"),
         Text(""),
         table,
         Text(""),
@@ -71,8 +64,7 @@ def net_text(document: Mapping[str, Any], *, every_layer: bool = False) -> Rende
         *([Text("--all shows every layer.", "dim")] if len(groups) < len(layers) else []),
         Text(f"{several(document['parameters'], 'parameter')}, {document['flops']:,} FLOPs for one input."),
         Text(f"Training keeps {_bytes(document['training_bytes'])} of activations for each input, at float32."),
-    ]
-    return Group(*lines)
+    )
 
 
 def folded(layers: Sequence[Layer]) -> list[Rows]:
@@ -111,30 +103,27 @@ def _alike(blocks: Iterable[Rows]) -> list[Rows]:
     return groups
 
 
-def _row(name: str, group: Sequence[Layer]) -> dict[str, str]:
+def _row(name: str, group: Sequence[Layer], *, images: bool) -> dict[str, str]:
     """One row: of a layer, a block, or several blocks alike; what they give is what the last of them gives."""
     last = group[-1]
-    used = [layer for layer in group if layer["used"]]
+    used = any(layer["used"] for layer in group)
     return {
         "layer": name or "(net)",
         "kind": last["kind"] if len(group) == 1 else several(len(group), "layer"),
-        "window": _windows(group),
-        "output": "×".join(map(str, last["output_shape"])) if used else "training only",
+        **({"window": _windows(group)} if images else {}),
+        "output": _sides(last["output_shape"]) if used else "training only",
         "parameters": f"{sum(layer['parameters'] for layer in group):,}",
         "FLOPs": short(sum(layer["flops"] for layer in group)),
-        "sees": _sees(last),
+        **({"sees": _sees(last)} if images else {}),
         "memory": _bytes(sum(layer["activation_bytes"] for layer in group)) if used else "",
     }
 
 
 def _windows(group: Sequence[Layer]) -> str:
     """The window of a layer whole; of a block its kernels, of layers with parameters if it has any."""
-    windows = [layer for layer in group if layer["kernel"]]
-    if not windows:
-        return ""
     if len(group) == 1:
-        return _window(windows[0])
-    kernels = ["×".join(map(str, layer["kernel"])) for layer in windows if layer["parameters"]]
+        return _window(group[0]) if group[0]["kernel"] else ""
+    kernels = [_sides(layer["kernel"]) for layer in group if layer["kernel"] and layer["parameters"]]
     if len(kernels) > MOST_WINDOWS:
         names = list(dict.fromkeys(kernels))
         return f"{len(kernels)} of {' '.join(names[:MOST_WINDOWS])}{' …' if len(names) > MOST_WINDOWS else ''}"
@@ -143,26 +132,23 @@ def _windows(group: Sequence[Layer]) -> str:
 
 def _window(layer: Layer) -> str:
     """``7×7 s2 p3``; what is as usual is left out: stride 1, padding 0, dilation 1, groups 1."""
-    parts = ["×".join(map(str, layer["kernel"]))]
+    text = _sides(layer["kernel"])
     for letter, key, usual in (("s", "stride", 1), ("p", "padding", 0), ("d", "dilation", 1)):
         values = layer[key] or [usual]
-        if set(values) != {usual}:
-            parts.append(letter + "×".join(map(str, values if len(set(values)) > 1 else values[:1])))
-    if (layer["groups"] or 1) > 1:
-        parts.append(f"g{layer['groups']}")
-    return " ".join(parts)
+        text += f" {letter}{_one(values)}" if set(values) != {usual} else ""
+    return f"{text} g{layer['groups']}" if (layer["groups"] or 1) > 1 else text
 
 
 def _sees(layer: Layer) -> str:
     field, stride = layer["receptive_field"], layer["effective_stride"]
-    if not field:
-        return ""
-    if stride is None:
-        return "all"
-    return f"{_sides(field)} / {_sides(stride)}"
+    return "" if not field else "all" if stride is None else f"{_one(field)} / {_one(stride)}"
 
 
-def _sides(values: Sequence[float]) -> str:
+def _sides(values: Sequence[int]) -> str:
+    return "×".join(map(str, values))
+
+
+def _one(values: Sequence[float]) -> str:
     """One number where both sides are equal."""
     return "×".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
 
@@ -185,27 +171,24 @@ def _bytes(count: float) -> str:
 
 def nets_text(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """All nets, one a line: by year."""
-    table = _Fitting(
-        ("net", "year", "parameters", "FLOPs", "input", "paper"),
-        ("parameters", "FLOPs", "input"),
-        ("input", "FLOPs"),
-        [
-            {
-                "net": row["name"],
-                "year": str(row["year"]),
-                "parameters": "" if row["parameters"] is None else f"{row['parameters']:,}",
-                "FLOPs": "" if row["flops"] is None else short(row["flops"]),
-                "input": "×".join(map(str, row["input_shape"])),
-                "paper": cited(row["paper"]),
-            }
-            for row in rows
-        ],
-    )
+    shown = [
+        {
+            "net": row["name"],
+            "year": str(row["year"]),
+            "parameters": "" if row["parameters"] is None else f"{row['parameters']:,}",
+            "FLOPs": "" if row["flops"] is None else short(row["flops"]),
+            "input": _sides(row["input_shape"]),
+            "paper": cited(row["paper"]),
+        }
+        for row in rows
+    ]
+    table = _Fitting(shown, ("parameters", "FLOPs", "input"), ("input", "FLOPs"))
     return Group(table, Text(""), Text("markone net NAME shows its layers; FLOPs are of one input.", "dim"))
 
 
 LONGEST_TITLE = 37
-WORDS_OF_A_NAME = 3  # van der Maaten
+_NAME = r"[^ ,]+(?: [^ ,]+){0,2}"  # van der Maaten
+_AUTHORS = re.compile(rf"({_NAME}?)(?:(?:, {_NAME})* and {_NAME})?, ")
 
 
 def cited(paper: str) -> str:
@@ -214,22 +197,12 @@ def cited(paper: str) -> str:
     >>> cited("He, Zhang, Ren and Sun, Deep residual learning for image recognition")
     'He: Deep residual learning for image …'
     """
-    names, title = _names_and_title(paper)
-    first = names.split(",")[0].split(" and ")[0]
+    authors = _AUTHORS.match(paper)
+    first, title = (authors[1], paper[authors.end() :]) if authors else ("", paper)
     room = LONGEST_TITLE - len(first)
     if len(title) > room:
         title = title[:room].rpartition(" ")[0].rstrip(":,") + " …"
     return f"{first}: {title}"
-
-
-def _names_and_title(paper: str) -> tuple[str, str]:
-    """``A, B and C, Title`` in two: behind the name that follows "and", where names stand before it; else behind the first."""
-    names, found, rest = paper.partition(" and ")
-    if found and "," in rest and all(len(name.split()) <= WORDS_OF_A_NAME for name in names.split(", ")):
-        last, _, title = rest.partition(", ")
-        return f"{names} and {last}", title
-    names, _, title = paper.partition(", ")
-    return names, title
 
 
 MOST_UNITS = 12  # of a vector that are shown whole
@@ -262,15 +235,21 @@ def trace_text(document: Mapping[str, Any]) -> RenderableType:
 
 
 def _product_line(document: Mapping[str, Any]) -> str:
-    """``dL/dw = a × b × c``: of plain numbers where every layer has one unit, else of the last two vectors."""
-    factors, weight = document["factors"], document["weight"]
+    """``dL/dw = a × b × c``: of plain numbers where every layer has one unit, else dL/dz dz/dw over the z that w is in."""
+    factors, start = document["factors"], f"dL/d{document['weight']} ="
     value = f"{document['product']:.6g}"
     if all(len(factor["jacobian"]) == len(factor["jacobian"][0]) == 1 for factor in factors):
-        numbers = (_signed(factor["jacobian"][0][0]) for factor in factors)
-        return f"dL/d{weight} = {' × '.join(numbers)} = {value}"
-    row, column = factors[-2]["gradient"], [entry for (entry,) in factors[-1]["jacobian"]]
-    (place,) = [place for place, entry in enumerate(column) if entry] or [0]
-    return f"dL/d{weight} = dL/dz{place} × dz{place}/dw = {_signed(row[place])} × {_signed(column[place])} = {value}"
+        return f"{start} {' × '.join(_signed(factor['jacobian'][0][0]) for factor in factors)} = {value}"
+    pairs = list(zip(factors[-2]["gradient"], (entry for (entry,) in factors[-1]["jacobian"]), strict=True))
+    places = [place for place, (_, entry) in enumerate(pairs) if entry] or [
+        0
+    ]  # a linear layer's weight is in one z alone
+    names = _sum([f"dL/dz{place} × dz{place}/dw" for place in places])
+    return f"{start} {names} = {_sum([' × '.join(map(_signed, pairs[place])) for place in places])} = {value}"
+
+
+def _sum(terms: Sequence[str]) -> str:
+    return " + ".join(terms if len(terms) <= ENDS else [*terms[:ENDS], "…"])
 
 
 def _signed(value: float) -> str:
