@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from markone.errors import SpecError
-from markone.nets import MLP, ConvNet, NetSpec, Perceptron, ResNet
-from markone.nets.checkpointing import Checkpointed, checkpoint_activations
+from markone.nets import MLP, AlexNet, ConvNet, NetSpec, Perceptron, ResNet
+from markone.nets.checkpointing import Checkpointed, CheckpointedDense, checkpoint_activations
 from markone.nets.densenet import DenseNet
 
 DEEP: list[NetSpec] = [
@@ -18,6 +18,7 @@ DEEP: list[NetSpec] = [
     ResNet(kind="resnet-50", width=4, dropout=0.5),
     ResNet(kind="plain-20", width=4, normalization="group"),
     ConvNet(width=8, convs_per_stage=3),
+    DenseNet(kind="densenet-bc-100-12", depths=(3, 2, 2), growth=4, dropout=0.2),
     MLP(width=8, depth=9, dropout=0.1, normalization="batch"),
 ]
 
@@ -27,7 +28,7 @@ def test_gradients_and_statistics_are_the_same(spec: NetSpec) -> None:
     net = spec.build((3, 16, 16), 10).train()
     twin = copy.deepcopy(net)
     checkpoint_activations(twin)
-    assert any(isinstance(module, Checkpointed) for module in twin.modules())
+    assert any(isinstance(module, Checkpointed | CheckpointedDense) for module in twin.modules())
     assert list(twin.state_dict()) == list(net.state_dict())
     for step in range(2):
         for each in (net, twin):
@@ -64,7 +65,7 @@ def test_less_is_kept() -> None:
     assert kept_bytes(net, inputs) < before / 10
 
 
-@pytest.mark.parametrize("spec", [Perceptron(), DenseNet(width=8, growth=4)], ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("spec", [Perceptron(), AlexNet(width=8, head_width=8)], ids=lambda spec: spec.kind)
 def test_a_net_without_stages(spec: NetSpec) -> None:
     with pytest.raises(SpecError, match="activation_checkpointing is on, but the net has no stage of blocks in a row"):
         checkpoint_activations(spec.build((3, 64, 64), 2))

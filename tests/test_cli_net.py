@@ -109,7 +109,7 @@ class TestNet:
         """(63 - 11 + 2 * 2) // 4 + 1 = 15 places behind the first layer; three times pooling leaves 7, 3 and 1."""
         assert refused(capsys, "alexnet", "--input", "3x8x8", "--set", "stem=imagenet") == (
             "markone: net alexnet cannot take images of 8x8 pixels: at layer features.2 nothing is left of the map; "
-            "the smallest it can take are 63x63.\n"
+            "the next size it can take is 63x63.\n"
         )
 
     def test_an_unknown_net(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -512,6 +512,24 @@ class TestGeneralization:
         one = found(run, "underfitting")
         assert (one.severity.value if one else None) == severity
 
+    @pytest.mark.parametrize(
+        ("accuracies", "severity", "words"),
+        [
+            ([0.52] * 4, "severe", "and it has stopped learning"),
+            ([0.45, 0.45, 0.53, 0.53], "warning", "it still learns, so the training was too short"),
+            ([0.52] * 3, "warning", "and the training was too short to tell whether it would go on."),
+            ([0.52], "warning", "and the training was too short to tell whether it would go on."),
+        ],
+    )
+    def test_only_what_is_known_to_have_stopped_has_stopped(
+        self, tmp_path: Path, accuracies: list[float], severity: str, words: str
+    ) -> None:
+        metrics = {"loss": [2.2, *[1.95] * len(accuracies)], "accuracy": [0.5, *accuracies]}
+        one = found(write_vitals(tmp_path / "run", losses=1.95, gain=0.005, training=metrics), "underfitting")
+        assert one is not None
+        assert (one.severity.value, words in one.message) == (severity, True), one.message
+        assert (one.evidence["skill_won_lately"] is None) is (len(accuracies) < 4)
+
     def test_a_training_that_goes_on_does_not_underfit_yet(self, tmp_path: Path) -> None:
         for status, expected in (("running", False), ("interrupted", False), ("finished", True)):
             run = write_vitals(tmp_path / status, gain=0.005, training=LEARNING_NOTHING, status=status)

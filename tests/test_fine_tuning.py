@@ -13,6 +13,7 @@ from markone.fine_tuning import FineTuning, still
 from markone.nets import MLP, ResNet
 from markone.optimizers import OPTIMIZERS, OptimizerSpec
 from markone.recipe import Recipe
+from markone.regularizers import Regularization
 from markone.training.loop import Training, fit
 
 
@@ -98,8 +99,11 @@ def test_training_begins_with_the_weights_and_leaves_frozen_ones(published: Path
         if name.startswith(("conv1", "bn1", "layer1")):
             assert torch.equal(value, after[name]), name
     assert not torch.equal(before["layer2.0.conv1.weight"], after["layer2.0.conv1.weight"])
+    assert run.facts["weights"]["new"] == ["fc"]
+    assert len(run.facts["weights"]["sha256"]) == 64
     notes = [event.value["text"] for event in run.events if event.kind == "note"]
     assert f"The net begins with the weights {published}; fc begins anew, for another number of classes." in notes
+    assert any(note.endswith("parameters are frozen.") for note in notes)
 
 
 def test_resuming_needs_the_published_file_no_more(published: Path, tmp_path: Path) -> None:
@@ -128,3 +132,17 @@ def test_nothing_is_written_where_weights_do_not_fit(published: Path, tmp_path: 
             folder=tmp_path / "x",
         )
     assert not (tmp_path / "x").exists()
+
+
+def test_slowed_layers_decay_as_slowly() -> None:
+    net = MLP(width=8).build((4,), 3)
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    tuning = FineTuning(lr_factors=("hidden.0=0.01",))
+    Regularization(weight_decay=0.5).build(net, samples=10, lr_factor=tuning.lr_factor).decay(0.1)
+    for name, parameter in net.named_parameters():
+        shrunk = 1.0 if parameter.ndim < 2 else 1 - 0.1 * 0.5 * (0.01 if name.startswith("hidden.0") else 1)
+        assert torch.allclose(parameter, before[name] * shrunk), name
+
+
+def test_one_pattern_needs_no_list() -> None:
+    assert FineTuning.from_dict({"frozen": "features.*"}) == FineTuning(frozen=("features.*",))

@@ -261,11 +261,11 @@ def test_small_inception_has_no_auxiliary_heads() -> None:
         (
             AlexNet(stem="imagenet", head_width=8),
             62,
-            "at layer features.12 nothing .* the smallest it can take are 63x63",
+            "at layer features.12 nothing .* the next size it can take is 63x63",
         ),
-        (SqueezeNet(), 3, "at layer features.8 nothing .* the smallest it can take are 4x4"),
-        (Inception(kind="small-inception", stem="imagenet", width=4), 2, "at layer maxpool1 .* are 3x3"),
-        (DenseNet(depths=(1, 1, 1, 1), growth=4), 7, "at layer features.transition3.pool .* are 8x8"),
+        (SqueezeNet(), 3, "at layer features.8 nothing .* the next size it can take is 4x4"),
+        (Inception(kind="small-inception", stem="imagenet", width=4), 2, "at layer maxpool1 .* is 3x3"),
+        (DenseNet(depths=(1, 1, 1, 1), growth=4), 7, "at layer features.transition3.pool .* is 8x8"),
     ],
 )
 def test_too_small_an_image(spec: NetSpec, side: int, message: str) -> None:

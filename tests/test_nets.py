@@ -1,6 +1,8 @@
 """One conformance test over all nets: every kind of every family through the same properties."""
 
 import copy
+import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -209,6 +211,31 @@ def test_onnx_export(spec: NetSpec, shape: Shape, tmp_path: Any) -> None:
     net = made(spec, shape).eval()
     torch.onnx.export(net, (batch(shape),), tmp_path / "net.onnx", dynamo=True)
     assert (tmp_path / "net.onnx").stat().st_size > 0
+
+
+def test_narrow_residual_nets_in_channels_last() -> None:
+    """In a process of its own: torch 2.13's backward of a strided 1x1 convolution of 4 channels breaks the heap."""
+    code = (
+        "import torch; from markone.nets import ResNet;"
+        "net = ResNet(kind='resnet-18', width=4).build((1, 8, 8), 10).to(memory_format=torch.channels_last);"
+        "x = torch.randn(128, 1, 8, 8).contiguous(memory_format=torch.channels_last);"
+        "[net(x).square().mean().backward() for _ in range(20)];"
+        "assert all(p.grad.isfinite().all() for p in net.parameters())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_auxiliary_losses_are_a_mean() -> None:
+    """With the same scores everywhere the loss is that of the scores, so that a blind guess judges it."""
+    from markone.training.learner import _with_auxiliary
+
+    scores, targets = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = _with_auxiliary(nn.functional.cross_entropy)
+    alone = loss(scores, targets)
+    assert torch.allclose(loss(WithAuxiliary(scores, (scores, scores), 0.3), targets), alone)
+    worse = loss(WithAuxiliary(scores, (-scores, scores), 0.3), targets)
+    beside = nn.functional.cross_entropy(-scores, targets)
+    assert torch.allclose(worse, (alone * 1.3 + 0.3 * beside) / 1.6)
 
 
 @pytest.mark.slow

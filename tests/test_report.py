@@ -152,6 +152,22 @@ class TestScore:
         assert Score("rmse", "validation", 0.5, 1.0, 100, False).beats_blind
         assert not Score("rmse", "validation", 1.5, 1.0, 100, False).beats_blind
 
+    @pytest.mark.parametrize(
+        ("name", "value", "blind", "beats"),
+        [
+            ("mean_iou", 0.142, 0.139, False),
+            ("mean_iou", 0.3, 0.139, True),
+            ("pixel_accuracy", 0.81, 0.8, False),
+            ("r2", 0.09, 0.0, False),
+            ("r2", 0.11, 0.0, True),
+            ("rmse", 0.91**0.5, 1.0, False),
+            ("rmse", 0.89**0.5, 1.0, True),
+            ("loss", 0.6, 0.0, False),
+        ],
+    )
+    def test_a_hair_does_not_beat_a_blind_guess(self, name: str, value: float, blind: float, beats: bool) -> None:
+        assert Score(name, "validation", value, blind, 100, name not in ("rmse", "loss")).beats_blind is beats
+
     def test_before_the_first_evaluation_there_is_none(self, tmp_path: Path) -> None:
         assert score_of(write_run(tmp_path / "run", accuracies=(), steps=0)) is None
 

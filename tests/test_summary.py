@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from markone.errors import SpecError
 from markone.nets import MLP, NETS, ConvNet, NetSpec, ResNet, UNet
 from markone.nets.catalogue import SIZELESS, catalogue, counted
-from markone.nets.fit import failing_layer, require_fit, smallest_side
+from markone.nets.fit import failing_layer, next_side, require_fit
 from markone.nets.summary import LayerSummary, Summary, summarize
 from markone.seeds import torch_generator
 
@@ -264,13 +264,13 @@ class ShrinkingSpec(ConvNet):
 def test_the_layer_that_fails_and_the_smallest_image() -> None:
     spec, net = ShrinkingSpec(), Shrinking()
     assert [failing_layer(net, (1, side, side)) for side in (3, 6, 14, 15)] == ["first", "pool", "last", None]
-    assert smallest_side(spec, 1, 2) == 15
+    assert [next_side(spec, 1, 2, above=side) for side in (0, 1, 8, 14, 15, 40)] == [15, 15, 15, 15, 16, 41]
     with pytest.raises(SpecError) as caught:
         require_fit(spec, net, (1, 40, 8), 2)
     assert caught.value.slug == "input-too-small"
     assert str(caught.value) == (
         "net convnet cannot take images of 40x8 pixels: at layer last nothing is left of the map; "
-        "the smallest it can take are 15x15."
+        "the next size it can take is 15x15."
     )
     assert not any(module._forward_pre_hooks for module in net.modules())
 

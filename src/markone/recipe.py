@@ -50,7 +50,7 @@ class Recipe(Spec):
     seconds: float | None = Field(None, gt=0, description="stop after this training time, whatever the epochs")
     activation_checkpointing: bool = Field(
         False,
-        description="compute activations again in the backward pass instead of keeping them: less memory, more time",
+        description="compute activations of residual, dense and other stages again in the backward pass: less memory, more time",
     )
     precision: Precision = Field("auto", description="what autocast computes in; auto = bfloat16 where hardware has it")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:1")

@@ -5,7 +5,7 @@ shrunk.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -47,11 +47,13 @@ class Regularization(Spec):
     )
     early_stopping: EarlyStopping | None = Field(None, description="stop when validation no longer gains")
 
-    def build(self, net: "nn.Module", *, samples: int) -> "Regularizer":
+    def build(
+        self, net: "nn.Module", *, samples: int, lr_factor: "Callable[[str], float] | None" = None
+    ) -> "Regularizer":
         """The run-time form for one net and so many training samples. Raises SpecError unless there is a sample."""
         if samples < 1:
             raise SpecError("sample-count", f"regularization needs at least 1 training sample, and got {samples}.")
-        return Regularizer(self, net, samples)
+        return Regularizer(self, net, samples, lr_factor)
 
     def build_average(self, net: "nn.Module") -> "Average | None":
         """The running average of the net's weights; None when off."""
@@ -64,11 +66,17 @@ class Regularizer:
     In a step: loss.backward(), add_gradients(), clip(), decay(lr), optimizer.step().
     """
 
-    def __init__(self, spec: Regularization, net: "nn.Module", samples: int) -> None:
+    def __init__(
+        self, spec: Regularization, net: "nn.Module", samples: int, lr_factor: "Callable[[str], float] | None" = None
+    ) -> None:
         self._l1, self._l2 = (spec.l1 or 0.0) / samples, (spec.l2 or 0.0) / samples
         self._weight_decay, self._clip = spec.weight_decay, spec.clip
         self._parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._weights = weights_of(net)
+        self._decayed: dict[float, list[Tensor]] = {}  # by the factor of their learning rate
+        for name, parameter in net.named_parameters():
+            if parameter.requires_grad and parameter.ndim >= 2:
+                self._decayed.setdefault(lr_factor(name) if lr_factor else 1.0, []).append(parameter)
 
     def cost(self) -> "Tensor":
         """l1/m sum |w| + l2/(2m) sum w^2, a scalar on the net's device; 0 when both are off."""
@@ -104,13 +112,14 @@ class Regularizer:
         return clip_grad_norm_(self._parameters, self._clip, foreach=True)
 
     def decay(self, lr: float) -> None:
-        """w <- (1 - lr weight_decay) w, before the optimizer's step; with Adam this is AdamW."""
+        """w <- (1 - lr weight_decay) w, before the optimizer's step; with Adam this is AdamW. Slowed layers decay as slowly."""
         if self._weight_decay is None or not self._weights:
             return
         import torch
 
         with torch.no_grad():
-            torch._foreach_mul_([*self._weights], 1 - lr * self._weight_decay)
+            for factor, weights in self._decayed.items():
+                torch._foreach_mul_(weights, 1 - lr * factor * self._weight_decay)
 
 
 class Average:

@@ -180,10 +180,11 @@ def _toml_form(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Form:
-    """What a field takes beside its own values: None, an array, the specs of ``members``."""
+    """What a field takes beside its own values: None, an array or the one text in it, the specs of ``members``."""
 
     optional: bool
     array: bool
+    texts: bool
     members: tuple[type[Spec], ...]
 
     @property
@@ -200,7 +201,7 @@ class _Form:
         if isinstance(value, str):
             if self.optional and value == OFF:
                 return None
-            return {"kind": value} if self.kinds else value
+            return {"kind": value} if self.kinds else (value,) if self.texts else value
         return tuple(value) if self.array and isinstance(value, list) else value
 
     def member(self, kind: Any) -> type[Spec] | None:
@@ -219,7 +220,8 @@ def _forms(spec: type[Spec]) -> dict[str, _Form]:
 def _form(annotation: Any) -> _Form:
     options = list(_options(annotation))
     members = tuple(option for option in options if isinstance(option, type) and issubclass(option, Spec))
-    return _Form(NoneType in options, any(get_origin(option) is tuple for option in options), members)
+    arrays = [option for option in options if get_origin(option) is tuple]
+    return _Form(NoneType in options, bool(arrays), any(get_args(option)[0] is str for option in arrays), members)
 
 
 def _options(annotation: Any) -> Iterator[Any]:

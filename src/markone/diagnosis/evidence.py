@@ -86,10 +86,10 @@ def skill(run: Run, part: str) -> Series | None:
     return Series(series.steps[later], series.epochs[later], values[later]) if later.any() else None
 
 
-def won_lately(series: Series | None) -> float:
-    """By how much the last two values exceed the two in the middle of the training; 0 where there are too few."""
+def won_lately(series: Series | None) -> float | None:
+    """By how much the last two values exceed the two in the middle of the training; None where there are too few to know."""
     if series is None or len(series) < limit.LEAST_EPOCHS:
-        return 0.0
+        return None
     middle = len(series) // 2
     return float(series.values[-2:].mean() - series.values[middle - 2 : middle].mean())
 

@@ -115,16 +115,25 @@ def underfitting(run: Run) -> Iterator[Finding]:
     gap = _gap(run)
     if gap is not None and gap.errors >= limit.GAP_ERRORS:
         return
-    rising = won_lately(skill(run, "training")) >= limit.STILL_RISING
+    won = won_lately(skill(run, "training"))
+    plateau = won is not None and won < limit.STILL_RISING
+    severity = state.severity if state.explained <= limit.UNEXPLAINED else Severity.NOTE
+    if severity is Severity.SEVERE and not plateau:
+        severity = Severity.WARNING  # more epochs may be all it lacks
     parameters, samples = run.complexity().get("parameters"), run.facts.get("samples", {}).get("training")
-    why = "it still learns, so the training was too short" if rising else "and it has stopped learning"
-    if not rising and parameters and samples and parameters < samples:
-        why += f": with {parameters:,.0f} parameters for {samples:,} samples the net may be too small"
-    elif not rising:
-        why += ": the net cannot tell the targets from these inputs, or something holds it back"
+    if won is None:
+        why = "and the training was too short to tell whether it would go on"
+    elif not plateau:
+        why = "it still learns, so the training was too short"
+    elif parameters and samples and parameters < samples:
+        why = f"and it has stopped learning: with {parameters:,.0f} parameters for {samples:,} samples the net may be too small"
+    else:
+        why = (
+            "and it has stopped learning: the net cannot tell the targets from these inputs, or something holds it back"
+        )
     yield Finding(
         slug="underfitting",
-        severity=state.severity if state.explained <= limit.UNEXPLAINED else Severity.NOTE,
+        severity=severity,
         where="training",
         since_step=run.steps,
         measured=state.learned,
@@ -135,5 +144,5 @@ def underfitting(run: Run) -> Iterator[Finding]:
         message=(
             f"At the end {share(max(state.learned, 0.0))} of a blind guess's error is gone on the training part itself, {why}."
         ),
-        evidence={"loss_left": state.now, "parameters": parameters, "skill_won_lately": rising},
+        evidence={"loss_left": state.now, "parameters": parameters, "skill_won_lately": won},
     )

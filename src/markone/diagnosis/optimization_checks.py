@@ -246,7 +246,7 @@ def largest_rise(run: Run, steps: Steps, blind: float) -> tuple[float, int]:
 
 
 def _gets_on(run: Run) -> bool:
-    return won_lately(skill(run, "training")) >= limit.RISING_FAST
+    return (won_lately(skill(run, "training")) or 0.0) >= limit.RISING_FAST
 
 
 def lr_too_low(run: Run) -> Iterator[Finding]:
@@ -262,7 +262,8 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
     if len(known) < limit.LEAST_SAMPLES or _lr_is_rising(run):
         return
     ratio = median(known.ratio)
-    rising = won_lately(skill(run, "validation") or skill(run, "training")) if is_over(run) else 0.0
+    won = won_lately(skill(run, "validation") or skill(run, "training")) if is_over(run) else None
+    rising = won or 0.0  # what nobody knows is no sign of steps that are too short
     path = _path(run)
     moved = path > limit.SMALL_PATH or (state.learned > limit.UNMOVED_LEARNED and rising < limit.STILL_RISING)
     if ratio < limit.SHORT or (moved and rising < limit.STILL_RISING):
@@ -285,7 +286,7 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
         reference=limit.SHORT,
         confidence=confidence(log_ratio(1 - limit.SHORT, 1 - ratio), short.sum(), len(short)),
         message=message,
-        evidence={"path": path, "update_ratio": update, "learned": state.learned, "skill_won_lately": rising},
+        evidence={"path": path, "update_ratio": update, "learned": state.learned, "skill_won_lately": won},
     )
 
 

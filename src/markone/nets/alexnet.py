@@ -21,8 +21,9 @@ class AlexNet(NetSpec):
 
     kind: Literal["alexnet"] = "alexnet"
     width: int = Field(
-        64, ge=1, le=4096, description="channels of the first convolution; 3, 6, 4 and 4 times of it later"
+        64, ge=1, le=4096, description="channels of the first convolution; 3, 6, 4, 4, ... times of it later"
     )
+    depth: int = Field(3, ge=1, le=1000, description="3x3 convolutions behind the first two convolutions")
     head_width: int = Field(4096, ge=1, le=65_536, description="units of each of the two hidden linear layers")
     stem: Literal["imagenet", "small"] | None = Field(
         None,

@@ -16,7 +16,8 @@ GROUP_CHANNELS = 16  # Wu and He 2018, table 3: 16 channels per group is about a
 class WithAuxiliary(NamedTuple):
     """What a net with auxiliary heads gives while it trains: scores (n, outputs), and those of each auxiliary head.
 
-    The loss is loss(scores) + weight * (the sum of the auxiliary heads' losses).
+    The loss is (loss(scores) + weight * sum of loss(auxiliary)) / (1 + weight * their number): the papers' sum as a mean, so
+    that it can be judged against a blind guess.
     """
 
     scores: Tensor

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -71,44 +71,47 @@ MIXED_E: Plan = {  # figure 7
     "branch_pool": [Step(192)],
 }
 
-INCEPTION_V3: Mapping[str, Plan] = {
-    "Mixed_5b": mixed_a(32),
-    "Mixed_5c": mixed_a(64),
-    "Mixed_5d": mixed_a(64),
-    "Mixed_6a": MIXED_B,
-    "Mixed_6b": mixed_c(128),
-    "Mixed_6c": mixed_c(160),
-    "Mixed_6d": mixed_c(160),
-    "Mixed_6e": mixed_c(192),
-    "Mixed_7a": MIXED_D,
-    "Mixed_7b": MIXED_E,
-    "Mixed_7c": MIXED_E,
+INCEPTION_V3: Mapping[str, Sequence[Plan]] = {  # by the name of each stage's first block
+    "Mixed_5b": [mixed_a(32), mixed_a(64), mixed_a(64)],
+    "Mixed_6a": [MIXED_B, mixed_c(128), mixed_c(160), mixed_c(160), mixed_c(192)],
+    "Mixed_7a": [MIXED_D, MIXED_E, MIXED_E],
 }
 
-GOOGLENET: Mapping[str, tuple[int, int, int, int, int, int]] = {  # table 1: 1x1, reduced, 3x3, reduced, "5x5", pooled
-    "inception3a": (64, 96, 128, 16, 32, 32),
-    "inception3b": (128, 128, 192, 32, 96, 64),
-    "inception4a": (192, 96, 208, 16, 48, 64),
-    "inception4b": (160, 112, 224, 24, 64, 64),
-    "inception4c": (128, 128, 256, 24, 64, 64),
-    "inception4d": (112, 144, 288, 32, 64, 64),
-    "inception4e": (256, 160, 320, 32, 128, 128),
-    "inception5a": (256, 160, 320, 32, 128, 128),
-    "inception5b": (384, 192, 384, 48, 128, 128),
+GOOGLENET: Mapping[str, Sequence[tuple[int, ...]]] = {  # table 1: 1x1, reduced, 3x3, reduced, "5x5", pooled
+    "inception3a": [(64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)],
+    "inception4a": [
+        (192, 96, 208, 16, 48, 64),
+        (160, 112, 224, 24, 64, 64),
+        (128, 128, 256, 24, 64, 64),
+        (112, 144, 288, 32, 64, 64),
+        (256, 160, 320, 32, 128, 128),
+    ],
+    "inception5a": [(256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)],
 }
 
-SMALL: Mapping[str, tuple[int, int]] = {  # Zhang et al. 2017, figure 3: 1x1 and 3x3 channels; 0 and 3x3 where it halves
-    "inception1a": (32, 32),
-    "inception1b": (32, 48),
-    "downsample1": (0, 80),
-    "inception2a": (112, 48),
-    "inception2b": (96, 64),
-    "inception2c": (80, 80),
-    "inception2d": (48, 96),
-    "downsample2": (0, 96),
-    "inception3a": (176, 160),
-    "inception3b": (176, 160),
+SMALL: Mapping[str, Sequence[tuple[int, int]]] = {  # Zhang et al. 2017, figure 3: 1x1 and 3x3 channels
+    "inception1a": [(32, 32), (32, 48)],
+    "inception2a": [(112, 48), (96, 64), (80, 80), (48, 96)],
+    "inception3a": [(176, 160), (176, 160)],
 }
+HALVING = {"inception1a": 80, "inception2a": 96}  # 3x3 channels of what halves the map behind a stage
+
+Blocks = TypeVar("Blocks")
+
+
+def stacked(
+    stages: Mapping[str, Sequence[Blocks]], depths: Sequence[int]
+) -> Iterator[tuple[str, list[tuple[str, Blocks]]]]:
+    """Each stage with its blocks by name, as many as asked for: the published ones, the last of them again and again."""
+    for (first, blocks), depth in zip(stages.items(), depths, strict=True):
+        wanted = [*blocks, *[blocks[-1]] * depth][:depth]
+        yield first, [(_place_name(first, place), block) for place, block in enumerate(wanted)]
+
+
+def _place_name(first: str, place: int) -> str:
+    """The name ``place`` blocks on: Mixed_5b, Mixed_5c, ..., and numbers where the alphabet ends."""
+    letter = ord(first[-1]) + place
+    return first[:-1] + (chr(letter) if letter <= ord("z") else str(place))
 
 
 def named(plan: Plan) -> Iterator[tuple[str, str, Step]]:
@@ -296,14 +299,15 @@ def googlenet(spec: "Spec", *, channels: int, outputs: int, small: bool) -> Ince
         "maxpool2": nn.Identity() if small else nn.MaxPool2d(3, 2, ceil_mode=True),
     }
     taps = dict[str, tuple[str, nn.Module]]()
-    for name, numbers in GOOGLENET.items():
-        if name == "inception4a":
+    for first, blocks in stacked(GOOGLENET, spec.depths):
+        if first == "inception4a":
             stages["maxpool3"] = nn.MaxPool2d(3, 2, ceil_mode=True)
-        if name == "inception5a":
+        if first == "inception5a":
             stages["maxpool4"] = nn.MaxPool2d(2, 2, ceil_mode=True)
-        stages[name] = layers.inception(*numbers)
-        if spec.auxiliary is not None and name in ("inception4a", "inception4d"):
-            taps[name] = (f"aux{len(taps) + 1}", GoogLeNetHead(layers, outputs))
+        for name, numbers in blocks:
+            stages[name] = layers.inception(*numbers)
+            if spec.auxiliary is not None and name in ("inception4a", "inception4d"):
+                taps[name] = (f"aux{len(taps) + 1}", GoogLeNetHead(layers, outputs))
     return InceptionNet(spec, stages, layers.channels, outputs, taps)
 
 
@@ -320,10 +324,10 @@ def inception_v3(spec: "Spec", *, channels: int, outputs: int, small: bool) -> I
         "maxpool2": nn.Identity() if small else nn.MaxPool2d(3, 2),
     }
     taps = dict[str, tuple[str, nn.Module]]()
-    for name, plan in INCEPTION_V3.items():
-        stages[name] = layers.mixed(plan)
-        if spec.auxiliary is not None and name == "Mixed_6e":
-            taps[name] = ("AuxLogits", InceptionV3Head(layers, outputs))
+    for first, blocks in stacked(INCEPTION_V3, spec.depths):
+        stages |= {name: layers.mixed(plan) for name, plan in blocks}
+        if spec.auxiliary is not None and first == "Mixed_6a":
+            taps[blocks[-1][0]] = ("AuxLogits", InceptionV3Head(layers, outputs))
     return InceptionNet(spec, stages, layers.channels, outputs, taps)
 
 
@@ -333,6 +337,9 @@ def small_inception(spec: "Spec", *, channels: int, outputs: int, small: bool) -
     stages: dict[str, nn.Module] = {
         "conv1": layers.stage(96, 3) if small else layers.stage(96, 7, stride=2),
         "maxpool1": nn.Identity() if small else nn.MaxPool2d(3, 2, ceil_mode=True),
-        **{name: layers.small(*widths) for name, widths in SMALL.items()},
     }
+    for place, (first, blocks) in enumerate(stacked(SMALL, spec.depths), 1):
+        stages |= {name: layers.small(*widths) for name, widths in blocks}
+        if first in HALVING:
+            stages[f"downsample{place}"] = layers.small(0, HALVING[first])
     return InceptionNet(spec, stages, layers.channels, outputs, {})

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from markone.errors import SpecError
+from markone.nets import dense
 
 
 class Checkpointed(nn.Sequential):
@@ -32,19 +33,36 @@ class Checkpointed(nn.Sequential):
         return x
 
 
+class CheckpointedDense(dense.Block):
+    """A dense block that keeps its maps but computes what each layer makes of them again.
+
+    Pleiss, Chen, Huang, Li, van der Maaten and Weinberger, Memory-efficient implementation of DenseNets, 2017.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(x)
+        for layer in self:
+            x = torch.cat([x, checkpoint(layer, x, use_reentrant=False, context_fn=partial(_contexts, layer))], 1)
+        return x
+
+
 def checkpoint_activations(net: nn.Module) -> None:
-    """Makes every stage, an nn.Sequential of blocks of several layers, a Checkpointed one, in place.
+    """Makes every stage, an nn.Sequential of blocks of several layers or a dense block, a checkpointed one, in place.
 
     Names, parameters and results stay the same. Raises SpecError if the net has no such stage.
     """
     stages = [module for module in net.modules() if type(module) is nn.Sequential and _is_stage(module)]
-    if not stages:
+    dense_blocks = [module for module in net.modules() if type(module) is dense.Block]
+    if not stages and not dense_blocks:
         raise SpecError(
             "no-stages",
             "activation_checkpointing is on, but the net has no stage of blocks in a row; it is for deep nets such as resnet-50.",
         )
     for stage in stages:
         stage.__class__ = Checkpointed
+    for block in dense_blocks:
+        block.__class__ = CheckpointedDense
 
 
 def _is_stage(module: nn.Sequential) -> bool:

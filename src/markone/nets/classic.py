@@ -1,5 +1,6 @@
 """The modules of AlexNet, VGG and SqueezeNet, named as torchvision's; imported only when one is built."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -31,22 +32,20 @@ class FeaturesAndHead(nn.Module):
 
 def alexnet(spec: "AlexNetSpec", *, channels: int, outputs: int, small: bool) -> FeaturesAndHead:
     """AlexNet for images of ``channels``; the small stem has a 3x3 convolution and no pool."""
-    widths = [spec.width * factor for factor in (1, 3, 6, 4, 4)]
+    widths = [spec.width * factor for factor in (1, 3, 6, *[4] * (spec.depth - 1))]
     kernel, stride, padding = (3, 1, 1) if small else (11, 4, 2)
     features = [
         *convolution(spec, channels, widths[0], kernel, stride=stride, padding=padding),
         nn.Identity() if small else nn.MaxPool2d(3, 2),  # in place of the pool, so that later layers keep their names
         *convolution(spec, widths[0], widths[1], 5, padding=2),
         nn.MaxPool2d(3, 2),
-        *convolution(spec, widths[1], widths[2], 3, padding=1),
-        *convolution(spec, widths[2], widths[3], 3, padding=1),
-        *convolution(spec, widths[3], widths[4], 3, padding=1),
+        *(layer for inputs, width in pairwise(widths[1:]) for layer in convolution(spec, inputs, width, 3, padding=1)),
         nn.MaxPool2d(3, 2),
     ]
     side = 6
     head = [
         dropout_module(spec.dropout),
-        nn.Linear(widths[4] * side**2, spec.head_width),
+        nn.Linear(widths[-1] * side**2, spec.head_width),
         activation_module(spec.activation),
         dropout_module(spec.dropout),
         nn.Linear(spec.head_width, spec.head_width),

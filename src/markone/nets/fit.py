@@ -1,4 +1,4 @@
-"""Whether a net's maps survive its input: the layer at which they shrink to nothing, and the smallest image that works."""
+"""Whether a net's maps survive its input: the layer at which they shrink to nothing, and the next larger image that works."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,11 +21,11 @@ def require_fit(spec: "NetSpec", net: "nn.Module", input_shape: tuple[int, ...],
     if layer is None:
         return
     height, width = input_shape[1:]
-    least = smallest_side(spec, input_shape[0], outputs)
+    larger = next_side(spec, input_shape[0], outputs, above=min(height, width))
     cure = (
         "its fields leave no map for any image; lower its depth"
-        if least is None
-        else f"the smallest it can take are {least}x{least}"
+        if larger is None
+        else f"the next size it can take is {larger}x{larger}"
     )
     raise SpecError(
         "input-too-small",
@@ -66,20 +66,23 @@ def _enter(entered: list[str], name: str, _module: object, _inputs: object) -> N
     entered.append(name)
 
 
-def smallest_side(spec: "NetSpec", channels: int, outputs: int) -> int | None:
-    """The least side of a square image that the net can take, found by bisection; None if there is none."""
+def next_side(spec: "NetSpec", channels: int, outputs: int, *, above: int = 0) -> int | None:
+    """The side of a square image, above one that failed, from which on the net can take it; None if there is none.
+
+    The sides tried are the powers of two, then by bisection those between the last that failed and the first that fits. A
+    stem that depends on the size changes at one of them, SMALL_SIDE, so a net that takes 64 pixels and not 66 is no trap.
+    """
     import torch
 
     def fits(side: int) -> bool:
         with torch.device("meta"):
             return failing_layer(spec.make((channels, side, side), outputs), (channels, side, side)) is None
 
-    high = 1
+    low, high = above, 1 << above.bit_length()
     while not fits(high):
         if high >= LARGEST_SIDE:
             return None
-        high *= 2
-    low = high // 2
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

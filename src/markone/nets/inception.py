@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from markone.errors import SpecError
 from markone.nets.activations import ActivationName
@@ -30,6 +30,9 @@ class Inception(NetSpec):
 
     kind: Literal["googlenet", "inception-v3", "small-inception"] = "googlenet"
     width: int = Field(64, ge=1, le=4096, description="channels of the first convolution; all others in proportion")
+    depths: tuple[PositiveInt, ...] = Field(
+        (2, 5, 2), min_length=3, max_length=3, description="blocks of each of the three stages; more repeat the last"
+    )
     auxiliary: float | None = Field(
         0.3,  # GoogLeNet's paper, section 5
         gt=0.0,
@@ -55,8 +58,12 @@ class Inception(NetSpec):
 
     variants: ClassVar = {
         "googlenet": Variant(GOOGLENET, 2014, fields={"width": 64, "dropout": 0.2}),
-        "inception-v3": Variant(INCEPTION_V3, 2015, (3, 299, 299), fields={"width": 32, "dropout": 0.5}),
-        "small-inception": Variant(SMALL, 2017, (3, 28, 28), 10, {"width": 96, "auxiliary": None, "dropout": 0.0}),
+        "inception-v3": Variant(
+            INCEPTION_V3, 2015, (3, 299, 299), fields={"width": 32, "depths": (3, 5, 3), "dropout": 0.5}
+        ),
+        "small-inception": Variant(
+            SMALL, 2017, (3, 28, 28), 10, {"width": 96, "depths": (2, 4, 2), "auxiliary": None, "dropout": 0.0}
+        ),
     }
 
     def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":

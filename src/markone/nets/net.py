@@ -66,7 +66,7 @@ class NetSpec(Spec):
 
         ``input_shape`` is (channels, height, width) for images and (columns,) for tables. The weights are torch's
         defaults until an Initialization has drawn them. Raises SpecError that names a shape the net cannot take, the
-        layer at which it fails, and the smallest image that works.
+        layer at which it fails, and the next larger image that works.
         """
         from markone.nets.fit import require_fit
 

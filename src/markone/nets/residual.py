@@ -25,6 +25,17 @@ class Padding(nn.Module):
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, new // 2, new - new // 2))
 
 
+class Projection(nn.Conv2d):
+    """A 1x1 convolution of every ``stride``-th pixel.
+
+    The pixels are picked first: torch 2.13's backward of a strided 1x1 convolution writes past its memory on the CPU where
+    maps are channels-last and have few channels (4 are enough).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
+
+
 class Block(nn.Module):
     """Two or three convolutions and the shortcut around them.
 
@@ -63,7 +74,7 @@ class Block(nn.Module):
             return None
         if spec.shortcut == "padding":
             return Padding(self.outputs, stride)
-        conv = nn.Conv2d(inputs, self.outputs, 1, stride, bias=spec.normalization != "batch")
+        conv = Projection(inputs, self.outputs, 1, stride, bias=spec.normalization != "batch")
         return conv if spec.preactivation else nn.Sequential(conv, normalize_maps(spec.normalization, self.outputs))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markone.errors import DataError, InputError, SpecError, did_you_mean
 
@@ -52,8 +52,12 @@ class Loaded:
     """What came of it: the layers that begin anew because they have another number of outputs here."""
 
     source: str
+    sha256: str
     tensors: int
     new: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "new": list(self.new)}
 
     @property
     def sentence(self) -> str:
@@ -89,13 +93,14 @@ def load_weights(net: "nn.Module", spec: "NetSpec", source: str, *, outputs: int
     ]
     if wrong or not taken:
         more = f" ({len(wrong):,} such differences)" if len(wrong) > 1 else ""
+        stem = ', such as net.stem = "imagenet"' if getattr(spec, "stem", "imagenet") != "imagenet" else ""
         raise SpecError(
             "weights-differ",
-            f"the weights {source} do not fit net {spec.kind}: {wrong[0] if wrong else 'they are empty'}{more}; take the net's own"
-            ' kind and fields, such as net.stem = "imagenet" for small images.',
+            f"the weights {source} do not fit net {spec.kind}: {wrong[0] if wrong else 'they are empty'}{more}; take the kind"
+            f" and the fields that they are of{stem}.",
         )
     net.load_state_dict(taken, strict=False)
-    return Loaded(source, len(taken), tuple(dict.fromkeys(name.rpartition(".")[0] for name in new)))
+    return Loaded(source, _digest(found), len(taken), tuple(dict.fromkeys(name.rpartition(".")[0] for name in new)))
 
 
 def statistics_of(kind: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -197,6 +202,19 @@ def _renamed(found: Tensors) -> Tensors:
     import re
 
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name): value for name, value in found.items()}
+
+
+def _digest(tensors: Tensors) -> str:
+    """SHA-256 of all names and values, whatever the file around them."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _is_grey_of(own: "Tensor", given: "Tensor") -> bool:

@@ -236,7 +236,7 @@ def _heading(training: "Training") -> Iterator[str]:
     recipe, material = training.recipe, training.material
     plan = f"{several(recipe.epochs, 'epoch')} of {several(training.learner.steps_per_epoch, 'step')}"
     yield f"{recipe.net.kind} on {material.dataset.name}, {plan}, into {training.folder}"
-    yield from (*material.dataset.notes, *material.split.sentences)
+    yield from (*material.dataset.notes, *material.split.sentences, *training.learner.sentences)
     files = [(file, "set aside: ") for file in material.dataset.set_aside]
     files += [(file, "") for file in material.dataset.odd]
     for file, what in files[:MOST_FILES]:

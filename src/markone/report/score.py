@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from markone.diagnosis.thresholds import NOTHING_LEARNED
 from markone.metrics import wilson_interval
 from markone.report.words import SHARES, metric_name, metric_value
 from markone.training.run import Run
@@ -36,12 +37,25 @@ class Score:
 
     @property
     def beats_blind(self) -> bool:
-        """Better than the blind guess, for accuracy by more than the luck of so many samples (Wilson, 95 %)."""
+        """Better than the blind guess by more than nothing.
+
+        For accuracy that is the luck of so many samples (Wilson, 95 %); of other metrics more than NOTHING_LEARNED of the
+        blind guess's error must be gone, as underfitting has it.
+        """
         if self.blind is None:
             return True
         if self.name == "accuracy" and self.samples:
             return wilson_interval(round(self.value * self.samples), self.samples)[0] > self.blind
-        return self.value > self.blind if self.higher_is_better else self.value < self.blind
+        return self.skill > NOTHING_LEARNED
+
+    @property
+    def skill(self) -> float:
+        """The share of the blind guess's error that is gone; squared errors for rmse, as R^2 has it. 0 where that is not known."""
+        if self.blind is None:
+            return 0.0
+        left, blind = (1 - self.value, 1 - self.blind) if self.higher_is_better else (self.value, self.blind)
+        power = 2 if self.name == "rmse" else 1
+        return 1 - (left / blind) ** power if blind > 0 else 0.0
 
 
 def score_of(run: Run) -> Score | None:

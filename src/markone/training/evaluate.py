@@ -1,5 +1,6 @@
 """Evaluation, prediction, and the one opening of the sealed test part."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Keep = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 EVALUATION_BATCH = 256
+EVALUATION_BYTES = 2**24  # of a batch's inputs in float32; the first maps of a net are some twenty times as large
 
 
 def autocast(device: "torch.device", dtype: "torch.dtype") -> "torch.autocast":
@@ -81,7 +83,7 @@ def judge(net: "nn.Module", material: Material, rows: NDArray[np.int64]) -> "tup
     recipe, task = material.recipe, material.recipe.task
     loss = recipe.loss.build()
     if task.gives == "scores":
-        batches = in_order(material.store, rows, batch_size=max(EVALUATION_BATCH, recipe.batch_size))
+        batches = in_order(material.store, rows, batch_size=_batch_size(recipe, material.dataset.input_shape))
         scores, targets = scores_of(net, batches, material.dtype)
         return float(loss(scores, targets)), scores, targets
     losses = []
@@ -94,6 +96,11 @@ def judge(net: "nn.Module", material: Material, rows: NDArray[np.int64]) -> "tup
     batches = in_order(material.store, rows, batch_size=recipe.batch_size)  # maps are large: as many as fit in training
     counts, there = scores_of(net, batches, material.dtype, keep=keep)
     return float(sum(losses) / there.sum().clamp_min(1)), counts, there
+
+
+def _batch_size(recipe: Recipe, input_shape: Sequence[int]) -> int:
+    """As many as in training, and more where they are small."""
+    return max(recipe.batch_size, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * math.prod(input_shape))))
 
 
 def load_net(run: Run, *, input_shape: Sequence[int], outputs: int) -> "nn.Module":
@@ -227,7 +234,7 @@ class Predictor:
         from markone.data.masks import write_mask
 
         task, found = self.recipe.task, list[dict[str, Any]]()
-        size = self.recipe.batch_size if task.gives == "maps" else EVALUATION_BATCH
+        size = self.recipe.batch_size if task.gives == "maps" else _batch_size(self.recipe, self.card["input_shape"])
         for start in range(0, len(inputs), size):
             scores = self.scores(inputs[start : start + size])
             rows = task.present(scores, self.code, self.recipe.loss)
@@ -246,7 +253,9 @@ class Predictor:
         got = (inputs.shape[3], *inputs.shape[1:3]) if self.card["images"] and inputs.ndim == 4 else inputs.shape[1:]
         if tuple(got) != expected:
             raise InputError("predict-shape", f"inputs have shape {tuple(got)}, but the net was trained on {expected}.")
-        pieces = torch.split(torch.from_numpy(np.ascontiguousarray(inputs)), EVALUATION_BATCH)
+        pieces = torch.split(
+            torch.from_numpy(np.ascontiguousarray(inputs)), _batch_size(self.recipe, self.card["input_shape"])
+        )
         none = torch.zeros(0)
         batches = [Batch(self.normalizer(piece.to(self.device)), none) for piece in pieces]
         return scores_of(self.net, batches, self.dtype)[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markone.data.batches import Batch
 from markone.errors import SpecError
 from markone.fine_tuning import still
+from markone.optimizers import trainable
 from markone.seeds import derive, torch_generator
 from markone.training.evaluate import autocast
 from markone.training.material import Material
@@ -79,7 +80,9 @@ class Learner:
             optimizer=recipe.optimizer.kind,
             mixup=recipe.augmentation.mixup is not None,
         )
-        self.regularizer = recipe.regularization.build(self.net, samples=len(material.batches.rows))
+        self.regularizer = recipe.regularization.build(
+            self.net, samples=len(material.batches.rows), lr_factor=recipe.fine_tuning.lr_factor
+        )
         self.average = recipe.regularization.build_average(self.net)
         self.steps_per_epoch = len(material.batches) // recipe.accumulation
         if self.steps_per_epoch == 0:
@@ -99,6 +102,14 @@ class Learner:
     def judged_net(self) -> "nn.Module":
         """The net that is evaluated and kept: the average of the weights where one is taken."""
         return self.average.module if self.average else self.net
+
+    @property
+    def sentences(self) -> list[str]:
+        """What there is to say of the net before it trains: where its weights are from, and what of it stays still."""
+        said = [self.loaded.sentence] if self.loaded else []
+        counts = [parameter.numel() for parameter in self.net.parameters()]
+        frozen = sum(counts) - sum(parameter.numel() for parameter in trainable(self.net))
+        return [*said, f"{frozen:,} of {sum(counts):,} parameters are frozen."] if frozen else said
 
     def train(self) -> None:
         """Training mode, but for normalization that is frozen with its statistics."""
@@ -195,7 +206,7 @@ class Learner:
 
 
 def _with_auxiliary(loss: "LossFunction") -> "Callable[[Scores, torch.Tensor], torch.Tensor]":
-    """The same loss of a net that also has auxiliary scores while it trains: theirs are added with their weight."""
+    """The same loss of a net that also has auxiliary scores while it trains: a mean in which theirs have their weight."""
     import torch
 
     from markone.nets.blocks import WithAuxiliary
@@ -203,7 +214,7 @@ def _with_auxiliary(loss: "LossFunction") -> "Callable[[Scores, torch.Tensor], t
     def total(scores: "Scores", targets: "torch.Tensor") -> "torch.Tensor":
         if not isinstance(scores, WithAuxiliary):
             return loss(scores, targets)
-        beside = torch.stack([loss(auxiliary, targets) for auxiliary in scores.auxiliary]).sum()
-        return loss(scores.scores, targets) + scores.weight * beside
+        beside = torch.stack([loss(auxiliary, targets) for auxiliary in scores.auxiliary])
+        return (loss(scores.scores, targets) + scores.weight * beside.sum()) / (1 + scores.weight * len(beside))
 
     return total

@@ -382,8 +382,9 @@ class Training:
         self.recorder.fact("layers", self._layers())
         self.recorder.fact("estimate", {"training": len(self._estimated)})
         self.recorder.meta("data", material.data_card())
-        loaded = [learner.loaded.sentence] if learner.loaded else []
-        for note in (*material.split.sentences, *material.dataset.notes, *loaded):
+        if learner.loaded:
+            self.recorder.fact("weights", learner.loaded.to_dict())
+        for note in (*material.split.sentences, *material.dataset.notes, *learner.sentences):
             self.recorder.event("note", {"text": note}, step=0)
         self._evaluate()
         self.recorder.flush()

@@ -1,5 +1,6 @@
 """Material: what a recipe and its data give before the first step: dataset, split, statistics, target code, tensors on the device."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 INPUT_SAMPLES = 2048  # enough for a mean within 2 % of a standard deviation
+INPUT_BYTES = 2**28  # of these in float64: 222 pictures of 224x224, each of which counts by all its pixels
 FEATURES_KEPT = 100
 NAMED = 20  # contradictions that are named one by one
 
@@ -77,7 +79,8 @@ class Material:
     def input_fact(self) -> dict[str, Any]:
         """What the net is fed: statistics of up to INPUT_SAMPLES training samples after normalization."""
         training = self.split.indices(Part.TRAINING)
-        rows = training[:: max(1, len(training) // INPUT_SAMPLES)][:INPUT_SAMPLES]
+        most = min(INPUT_SAMPLES, max(1, INPUT_BYTES // (8 * math.prod(self.dataset.input_shape))))
+        rows = training[:: max(1, len(training) // most)][:most]
         inputs = next(in_order(self.store, rows, batch_size=len(rows))).inputs.double()
         features = inputs.transpose(0, 1).flatten(1)
         means, stds = features.mean(1).tolist(), features.std(1, correction=0).tolist()
