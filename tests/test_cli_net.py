@@ -203,6 +203,27 @@ class TestTrace:
             found = document(capsys, "net", "perceptron", "--trace", "--outputs", "3", "--loss", kind)
             assert found["difference"] <= 1e-12, kind
 
+    def test_the_first_weight_that_the_loss_depends_on(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Of 2 inputs the second, 0, leads nowhere; the first goes on to some units of the first layer."""
+        found = document(capsys, "net", "mark-one", "--trace")
+        assert found["weight"].startswith("head.weight[0,")
+        assert found["product"] != 0
+        found = document(capsys, "net", "perceptron", "--trace", "--sample", "0,2")
+        assert found["weight"] == "head.weight[0,1]"
+        found = document(capsys, "net", "perceptron", "--trace", "--sample", "0,2", "--weight", "head.weight[0,0]")
+        assert found["product"] == 0
+
+    def test_a_net_for_images_takes_a_small_one(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "the net is no chain of layers" in refused(capsys, "cifar-resnet-20", "--trace")
+        found = document(capsys, "net", "vgg-11", "--trace", "--set", "width=1", "--set", "head_width=2")
+        assert len(found["input"]) == 3 * 8 * 8
+
+    def test_another_kind_is_another_name(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for path in ("net.kind", "kind"):
+            assert refused(capsys, "plain-20", "--set", f"{path}=resnet-18") == (
+                f"markone: --set {path}=resnet-18 names another net; write markone net resnet-18 instead.\n"
+            )
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

@@ -122,7 +122,49 @@ def test_tables_and_regression(tmp_path: Path) -> None:
     assert read_arrays(store(tmp_path / "b.npz", x=x[:, 0], y=y[:, 0])).inputs.shape == (30, 1)
 
 
+MASKS = np.random.default_rng(2).integers(0, 3, (20, 4, 5))
+
+
+def test_masks_stand_beside_labels_or_alone(tmp_path: Path) -> None:
+    x, names = pictures(20, 4, 5), np.array(["sky", "sea", "land"])
+    both = read_arrays(store(tmp_path / "a.npz", x=x, y=LABELS, mask=MASKS.astype(np.int64)))
+    assert both.extras["mask"].dtype == np.uint8
+    np.testing.assert_array_equal(both.extras["mask"], MASKS)
+    assert (both.classes, both.mask_classes) == (("0", "1", "2", "3"), None)
+    alone = read_arrays(store(tmp_path / "b.npz", x=x, masks=MASKS.astype(np.uint8), mask_classes=names))
+    assert (alone.classes, alone.mask_classes) == (None, ("sky", "sea", "land"))
+    np.testing.assert_allclose(alone.targets[:, 0], (MASKS > 0).mean((1, 2)), rtol=1e-6)
+    assert both.digest != read_arrays(store(tmp_path / "c.npz", x=x, y=LABELS)).digest
+
+
+def test_masks_of_given_parts(tmp_path: Path) -> None:
+    x = pictures(20, 4, 5)
+    arrays = {"x_train": x[:12], "masks_train": MASKS[:12], "x_test": x[12:], "masks_test": MASKS[12:]}
+    dataset = read_arrays(store(tmp_path / "a.npz", **arrays))
+    np.testing.assert_array_equal(dataset.extras["mask"], MASKS)
+    assert dataset.parts is not None
+    assert dataset.parts.tolist() == [int(UNASSIGNED)] * 12 + [int(Part.TEST)] * 8
+
+
+def test_what_is_called_mask_beside_a_labelled_table_is_left_alone(tmp_path: Path) -> None:
+    dataset = read_arrays(store(tmp_path / "a.npz", x=np.ones((20, 3)), y=LABELS, mask=np.ones((20, 3))))
+    assert not dataset.extras
+
+
 BAD_NPZ = {
+    "mask size": ({"x": pictures(20, 4, 4), "masks": MASKS}, "(20, 4, 5); they must be (20, 4, 4), as its pictures"),
+    "mask count": ({"x": pictures(20, 4, 5), "masks": MASKS[1:]}, "their first axes must agree"),
+    "mask type": ({"x": pictures(20, 4, 5), "masks": MASKS / 2}, "values 0.0 to 1.0 of type float64; whole numbers"),
+    "mask values": ({"x": pictures(20, 4, 5), "y": LABELS, "mask": MASKS - 1}, "values -1 to 1 of type int64; whole"),
+    "mask of a table": ({"x": np.ones((20, 4)), "masks": MASKS}, "they are for pictures, whose"),
+    "mask names": (
+        {"x": pictures(20, 4, 5), "masks": MASKS, "mask_classes": np.arange(3)},
+        "a list of different names",
+    ),
+    "mask of a part": (
+        {"x_train": MASKS, "y_train": LABELS, "masks_train": MASKS, "x_test": MASKS, "y_test": LABELS},
+        "some of the parts have masks",
+    ),
     "counts": ({"x": pictures(20, 4, 4), "y": np.arange(19)}, "their first axes must agree"),
     "empty": ({"x": pictures(0, 4, 4), "y": np.arange(0)}, "holds no samples"),
     "words": ({"x": np.array([["a"]] * 20), "y": LABELS}, "numbers are needed"),

@@ -265,6 +265,9 @@ def test_small_inception_has_no_auxiliary_heads() -> None:
         ),
         (SqueezeNet(), 3, "at layer features.8 nothing .* the next size it can take is 4x4"),
         (Inception(kind="small-inception", stem="imagenet", width=4), 2, "at layer maxpool1 .* is 3x3"),
+        # the 3x3 stem up to 64 pixels needs 2^6 of them, and the 7x7 one behind them four times as many, less its rounding up
+        (DenseNet(depths=(1,) * 7, growth=4), 40, "at layer features.transition6.pool .* is 64x64"),
+        (DenseNet(depths=(1,) * 7, growth=4), 66, "at layer features.transition5.pool .* is 253x253"),
         (DenseNet(depths=(1, 1, 1, 1), growth=4), 7, "at layer features.transition3.pool .* is 8x8"),
     ],
 )

@@ -165,7 +165,8 @@ def test_wrong_type(path: str, name: str, field: Any, place: Place | None) -> No
     allowed = options(field.annotation)
     wrong: list[Any] = [{"a": 1}, {}, [["x"]]]
     wrong += [] if bool in allowed else [True]
-    wrong += [] if str in allowed else ["strange text", "1"]
+    texts = str in allowed or tuple[str, ...] in allowed  # a single text may stand for the list of it
+    wrong += [] if texts else ["strange text", "1"]
     wrong += [] if type(None) in allowed else [None]
     wrong += [1.5, 1.0] if float not in allowed else [float("nan"), float("inf"), float("-inf")]
     wrong += [1] if not {int, float} & set(allowed) else []

@@ -19,6 +19,7 @@ from markone.nets import MLP
 from markone.recipe import Recipe
 from markone.report.summary import summarize_run
 from markone.rules import Delta, Hebb, LocalRuleSpec, Oja, PerceptronRule, novikoff_bound, target_code
+from markone.training.choose import choose_recipe
 from markone.training.learner import Learner
 from markone.training.loop import Training, fit
 from markone.training.material import prepare
@@ -190,7 +191,7 @@ def test_mistakes_stay_under_novikoffs_bound(seed: int, small_recipe: Make, tmp_
     t = np.where(dataset.targets == 1, 1.0, -1.0)
     signed = t[:, None] * x
     machine = SVC(kernel="linear", C=1e8).fit(np.concatenate([signed, -signed]), np.repeat([1, -1], len(x)))
-    bound = novikoff_bound(torch.tensor(x), torch.tensor(t), torch.tensor(machine.coef_[0]))
+    bound = novikoff_bound([(torch.tensor(x), torch.tensor(t)[:, None])], torch.tensor(machine.coef_))
     assert 0 < mistakes.last <= bound < 5000
 
     assert mistakes.values[-1] == mistakes.values[-2], "the last epoch made none"
@@ -198,8 +199,14 @@ def test_mistakes_stay_under_novikoffs_bound(seed: int, small_recipe: Make, tmp_
     assert len(mistakes) == round(run.epochs) < 500
     assert run.status == "finished"
     ends = [event.value for event in run.events if event.kind == "converged"]
-    assert ends == [{"mistakes": mistakes.last}]
-    assert f"ended by itself after an epoch without a mistake, {mistakes.last:,.0f} mistakes in all" in said(run)
+    weights = load_file(run.folder / "net.safetensors")
+    w = np.append(weights["head.weight"], weights["head.bias"]).astype(float)
+    found = ((x**2).sum(1).max() ** 0.5 / ((t * (x @ w)).min() / np.linalg.norm(w))) ** 2
+    assert ends == [{"mistakes": mistakes.last, "bound": pytest.approx(found, rel=1e-4)}]
+    assert mistakes.last <= bound <= ends[0]["bound"], "no margin is wider than the machine's"
+    assert f"ended by itself with an epoch without a mistake, after {mistakes.last:,.0f} mistakes; Novikoff's" in said(
+        run
+    )
     assert run.scalars("accuracy", "training").last == 1
 
 
@@ -228,8 +235,83 @@ def test_the_rule_is_the_gradient_of_the_perceptron_criterion(small_recipe: Make
 
 def test_the_bound_is_infinite_where_nothing_separates() -> None:
     x, t = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]]), torch.tensor([-1.0, 1, 1, -1])
-    assert math.isinf(novikoff_bound(x, t, torch.tensor([1.0, 1, -0.5])))
-    assert novikoff_bound(x[:3], t[:3], torch.tensor([1.0, 1, -0.5])) == pytest.approx(2 / (0.25 / 2.25))
+    w, t = torch.tensor([[1.0, 1, -0.5]]), t[:, None]
+    assert math.isinf(novikoff_bound([(x, t)], w))
+    assert novikoff_bound([(x[:2], t[:2]), (x[2:3], t[2:3])], w) == pytest.approx(2 / (0.25 / 2.25))
+    both = torch.cat((t, -t), dim=1)[:3]
+    assert novikoff_bound([(x[:3], both)], torch.cat((w, -3 * w))) == pytest.approx(2 * 2 / (0.25 / 2.25))
+
+
+@pytest.mark.parametrize("edits", [{"schedule": "inverse-time"}, {"batch_size": 2}, {"initialization": "lecun-normal"}])
+def test_no_bound_where_the_theorem_does_not_speak(edits: dict[str, Any], small_recipe: Make, tmp_path: Path) -> None:
+    recipe = small_recipe({**ALONE, "epochs": 500, **edits})
+    run = fit(recipe, folder=tmp_path / "run", dataset=separable(0))
+    ends = [event.value for event in run.events if event.kind == "converged"]
+    assert [set(value) for value in ends] == [{"mistakes"}]
+    assert "Novikoff" not in said(run)
+
+
+def test_one_output_for_each_class_sums_their_bounds(small_recipe: Make, tmp_path: Path) -> None:
+    corners = np.repeat([[0.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], 8, axis=0)
+    points = corners + 0.1 * np.random.default_rng(0).normal(size=corners.shape)
+    dataset = table(points, np.repeat([0, 1, 2], 8), ("a", "b", "c"))
+    recipe = small_recipe({**ALONE, "loss": "hinge", "epochs": 500})
+    run = fit(recipe, folder=tmp_path / "run", dataset=dataset)
+    (end,) = [event.value for event in run.events if event.kind == "converged"]
+    weights = load_file(run.folder / "net.safetensors")
+    w = np.column_stack([weights["head.weight"], weights["head.bias"]]).astype(float)
+    x, t = np.column_stack([points, np.ones(24)]), 2.0 * (dataset.targets[:, None] == np.arange(3)) - 1
+    margins = [min(t[i, k] * (x[i] @ w[k]) for i in range(24)) / np.linalg.norm(w[k]) for k in range(3)]
+    assert end["bound"] == pytest.approx(sum((max(map(np.linalg.norm, x)) / m) ** 2 for m in margins), rel=1e-4)
+    assert 0 < end["mistakes"] <= end["bound"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_has_converged_is_kept(seed: int, small_recipe: Make, tmp_path: Path) -> None:
+    """The last weights, although earlier ones did as well on the few samples that validate."""
+    recipe = small_recipe({**ALONE, "data": {"kind": "and"}, "split": {"validation": 0.2, "test": 0.2}, "epochs": 100})
+    run = fit(recipe.edit_all({"seed": seed, "schedule": "constant"}), folder=tmp_path / "run")
+    assert [event.kind for event in run.events].count("converged") == 1
+    assert run.best_step == run.steps
+
+
+def test_mistakes_that_never_end_are_said(small_recipe: Make, tmp_path: Path) -> None:
+    recipe = small_recipe({**ALONE, "data": {"kind": "xor", "samples": 40, "noise": 0.1}, "epochs": 5})
+    run = fit(recipe, folder=tmp_path / "run")
+    mistakes = run.scalars("mistakes", "net").values
+    assert f"Mistakes were still being made, {mistakes[-1] - mistakes[-2]:.0f} in the last epoch" in said(run)
+    assert said(run).endswith("where no plane separates the classes, the rule never ends.")
+
+
+@pytest.mark.parametrize(
+    ("rule", "data", "net"),
+    [
+        ("hebb", "digits", "perceptron"),
+        ("hebb untaught", "digits", "perceptron"),
+        ("oja", "digits", "perceptron"),
+        ("oja", "letters", "perceptron"),
+        ("delta", "digits", "perceptron"),
+        ("delta", "letters", "mark-one"),
+        ("perceptron", "letters", "mark-one"),
+    ],
+)
+def test_the_chosen_rate_is_stable(rule: str, data: str, net: str, tmp_path: Path) -> None:
+    """Every weight stays finite and small; taught rules beat a blind guess."""
+    kind, *untaught = rule.split()
+    wishes = {"rule.kind": kind, "net.kind": net, **({"rule.teacher": False} if untaught else {})}
+    source = Recipe.from_dict({"data": {"kind": data, "samples": 600} if data == "letters" else data}).data
+    dataset = source.build()
+    recipe = choose_recipe(source, dataset, wishes=wishes).edit_all({**wishes, "recording.vitals": False})
+    recipe = recipe.edit("epochs", min(recipe.epochs, 4))
+    run = fit(recipe, folder=tmp_path / "run", dataset=dataset)
+    assert run.status == "finished"
+    largest = weight_of(run) @ weight_of(run).T
+    assert np.isfinite(largest).all()
+    if kind != "perceptron":  # its rate is free
+        assert np.linalg.eigvalsh(largest).max() < 20
+    if recipe.rule.is_taught:
+        blind = run.facts["blind_guess"]["accuracy"]
+        assert run.scalars("accuracy", "validation").last > 2 * blind
 
 
 @pytest.mark.slow

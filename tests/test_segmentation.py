@@ -32,6 +32,7 @@ from markone.training.choose import choose_recipe
 from markone.training.evaluate import open_test
 from markone.training.loop import Training, fit
 from markone.training.material import prepare
+from markone.training.run import Run
 
 ROWS = np.arange(30)
 
@@ -141,7 +142,7 @@ def with_masks(masks: np.ndarray[Any, Any], **changes: Any) -> Dataset:
 def test_classes_are_the_background_and_those_of_the_data() -> None:
     names = ("background", "circle", "square", "triangle", "cross", "ring")
     assert Segmentation().code(shapes(), ROWS).classes == names
-    numbers = shapes(classes=None, targets=np.zeros((30, 1), np.float32))
+    numbers = shapes(mask_classes=None)
     assert Segmentation().code(numbers, ROWS).classes == tuple(f"class {k}" for k in range(6))
 
 
@@ -214,6 +215,37 @@ def test_every_kind_of_net_trains(net: str, tmp_path: Path) -> None:
     assert set(run.metrics()["validation"]) == {"loss", "mean_iou", "pixel_accuracy"}
     assert set(run.facts["blind_guess"]) == {"loss", "batch_loss", "mean_iou", "pixel_accuracy"}
     assert isinstance(diagnose(run), list)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_pictures_of_ones_own_with_masks_train(labels: bool, tmp_path: Path) -> None:
+    """Without labels the masks say what to do; with labels a net that gives maps does."""
+    data = shapes()
+    arrays = {"images": data.inputs, "masks": data.extras["mask"]} | ({"labels": data.targets} if labels else {})
+    np.savez(tmp_path / "pictures.npz", **arrays)  # type: ignore[arg-type]
+    sets = ["net.width=4", "net.depth=1", "precision=float32", *(["net.kind=unet"] if labels else [])]
+    options = [part for edit in sets for part in ("--set", edit)]
+    run = tmp_path / "run"
+    command = ["train", str(tmp_path / "pictures.npz"), "--epochs", "1", "--folder", str(run), *options]
+    assert main(command) == 0
+    recipe, card = Run(run).recipe, Run(run).meta["data"]
+    assert recipe is not None
+    assert (recipe.task.kind, recipe.net.kind) == ("segmentation", "unet")
+    assert card["target_code"]["classes"] == [f"class {k}" for k in range(6)]
+    assert 0 < Run(run).metrics()["validation"]["mean_iou"] < 1
+
+
+def test_void_alone_is_worth_nothing() -> None:
+    maps, masks = masks_and_maps(0, void=2.0)
+    counts = pixel_counts(maps, masks)
+    assert (pixel_accuracy(*counts), mean_iou(*counts)) == (0.0, 0.0)
+
+
+def test_a_training_part_of_void_alone_is_refused() -> None:
+    masks = shapes().extras["mask"].copy()  # type: ignore[attr-defined]
+    masks[:20] = VOID
+    with pytest.raises(DataError, match="training part is void"):
+        Segmentation().code(with_masks(masks), np.arange(20))
 
 
 def test_evaluation_in_batches_is_that_of_all_at_once(tmp_path: Path) -> None:

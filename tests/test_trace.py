@@ -220,7 +220,7 @@ class Unused(nn.Module):
         (nn.Tanh(), None, "trace-weight", "the net has no weights that learn"),
         (Skipping(), None, "trace-chain", "the net is no chain of layers: the output does not take"),
         (Twice(), None, "trace-chain", "a layer that is used twice"),
-        (Unused(), None, "trace-weight", "unused.weight is not used on the way"),
+        (Unused(), "unused.weight", "trace-weight", "unused.weight is not used on the way"),
         (
             nn.Sequential(nn.Linear(2, 1001), nn.Linear(1001, 1000), nn.Linear(1000, 2)),
             None,

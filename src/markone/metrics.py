@@ -61,19 +61,19 @@ def pixel_counts(scores: "Tensor", masks: "Tensor") -> "tuple[Tensor, Tensor]":
 
 
 def pixel_accuracy(counts: "Tensor", there: "Tensor") -> float:
-    """Share of the pixels whose class is predicted, from ``pixel_counts``."""
-    return float(counts[:, 0].sum().double() / there.sum())
+    """Share of the pixels whose class is predicted, from ``pixel_counts``; 0 where every pixel is void: nothing was got right."""
+    return float(counts[:, 0].sum().double() / there.sum().clamp(min=1))
 
 
 def mean_iou(counts: "Tensor", there: "Tensor") -> float:
     """Mean over classes of |predicted and there| / |predicted or there|, from ``pixel_counts``; Jaccard 1901.
 
     Pixels are counted over all pictures together, as in PASCAL VOC. A class that is neither there nor predicted has no
-    share in the mean.
+    share in the mean; where every pixel is void it is 0, as pixel accuracy is.
     """
     (right, guessed), actual = counts.sum(dim=0).double(), there.sum(dim=0)
     either = guessed + actual - right
-    return float((right / either)[either > 0].mean())
+    return float((right / either.clamp(min=1)).sum() / (either > 0).sum().clamp(min=1))
 
 
 def rmse(values: "Tensor", targets: "Tensor") -> float:

@@ -7,7 +7,7 @@ the batch, where the gradient would be, so that a plain step w <- w + lr change 
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -124,6 +124,7 @@ class PerceptronRule(LocalRuleSpec):
 
     Rosenblatt, Principles of neurodynamics, 1962. Mistakes are counted, and an epoch without one ends the training. In
     batches of one, from weights 0 and at a constant rate, no more than (R / gamma)^2 are ever made: ``novikoff_bound``.
+    In larger batches an epoch is judged by the samples it shows: those of the incomplete batch that it leaves out are not.
     """
 
     kind: Literal["perceptron"] = "perceptron"
@@ -224,16 +225,23 @@ def target_code(targets: "Tensor", outputs: int) -> "Tensor":
     return 2.0 * (targets.unsqueeze(1) == ours) - 1
 
 
-def novikoff_bound(x: "Tensor", t: "Tensor", w: "Tensor") -> float:
-    """(R / gamma)^2, the most mistakes that the perceptron rule ever makes: R = max |x|, gamma = min t (w x) / |w|.
+def novikoff_bound(pieces: "Iterable[tuple[Tensor, Tensor]]", W: "Tensor") -> float:
+    """(R / gamma)^2, the most mistakes that the perceptron rule ever makes, summed over outputs.
 
-    x (n, inputs), with one more input of 1 where there is a bias; t (n,) of -1 and +1; w (inputs,), any direction that
-    separates them: that of the widest margin gives the least bound. Infinite where w does not separate. Novikoff, On
-    convergence proofs on perceptrons, 1962.
+    R = max |x|, gamma = min t (w x) / |w| for each output. ``pieces`` together are the samples: x (n, inputs), with one more
+    input of 1 where there is a bias, and t (n, outputs) of -1 and +1. W (outputs, inputs): any directions that separate them;
+    those of the widest margins give the least bound. Infinite where one does not separate. Novikoff, On convergence proofs
+    on perceptrons, 1962.
     """
-    x, t, w = x.double(), t.double(), w.double()
-    radius, margin = float(x.norm(dim=1).max()), float((t * (x @ w)).min() / w.norm())
-    return (radius / margin) ** 2 if margin > 0 else math.inf
+    import torch
+
+    W = W.double()
+    radius, margin = 0.0, torch.full((len(W),), math.inf, dtype=W.dtype, device=W.device)
+    for piece, t in pieces:
+        x = piece.double()
+        radius = max(radius, float(x.norm(dim=1).max()))
+        margin = torch.minimum(margin, (t * (x @ W.T)).amin(dim=0) / W.norm(dim=1))
+    return float((radius / margin).square().sum()) if bool((margin > 0).all()) else math.inf
 
 
 def _add_gradient(parameter: "Tensor", gradient: "Tensor") -> None:

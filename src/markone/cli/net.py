@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from markone.spec import Spec
 
 TRACED = {"mlp": {"depth": 2, "width": 2, "activation": "tanh"}}  # a net whose every number fits a page
+TRACED_ROW, TRACED_IMAGE = (2,), (8, 8)  # a trace writes every number of its input down
 TRACED_SAMPLE = (0.5, -1.0)  # repeated until the input is full
 
 
@@ -40,7 +41,11 @@ def net(
     ] = False,
     weight: Annotated[
         str | None,
-        typer.Option("--weight", metavar="NAME[I,J]", help="With --trace: which weight (default: the first)."),
+        typer.Option(
+            "--weight",
+            metavar="NAME[I,J]",
+            help="With --trace: which weight (default: the first that the loss depends on).",
+        ),
     ] = None,
     sample: Annotated[
         str | None,
@@ -67,7 +72,8 @@ def net(
         text = nets.nets_text(document)
     elif trace:
         spec = _spec(name, settings, fields=TRACED.get(name))
-        shape, count = _shapes(((2,), 1), data, input, outputs)
+        made_for = (spec.variants[spec.kind].input_shape[0], *TRACED_IMAGE) if spec.images_only else TRACED_ROW
+        shape, count = _shapes((made_for, 1), data, input, outputs)
         document = _trace(spec, shape, count, weight=weight, sample=sample, target=target, loss=loss)
         text = nets.trace_text(document)
     else:
@@ -101,10 +107,13 @@ def _member(what: str, kind: str, members: "Iterable[type[Spec]]") -> Any:
 
 def _spec(name: str, settings: list[str] | None, *, fields: Mapping[str, Any] | None = None) -> "NetSpec":
     """The net's spec with its edits; ``net.depth=3`` and ``depth=3`` are the same here."""
+    from markone.errors import InputError
     from markone.nets import NETS
 
     spec: NetSpec = _member("net", name, NETS).from_dict({"kind": name, **(fields or {})})
     for path, value in read_edits(settings).items():
+        if path.removeprefix("net.") == "kind":
+            raise InputError("net-kind", f"--set {path}={value} names another net; write markone net {value} instead.")
         spec = spec.edit(path.removeprefix("net."), value)
     return spec
 

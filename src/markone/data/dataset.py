@@ -62,6 +62,7 @@ class Dataset:
     groups: int64 (n,), samples of one group never sit on two sides; None without groups.
     names: what a sample is called in messages (a path, a row number); None means its index.
     set_aside: files and rows that are not used; odd: files that are used in spite of something.
+    mask_classes: what the values of masks are called, from 0 on; None where there are no masks, or only numbers.
     extras: further arrays of n rows, such as ``mask`` uint8 (n, height, width) and ``caption`` str (n,).
     mirrored: whether a left-right mirror keeps the label (photos yes, digits no).
     """
@@ -78,6 +79,7 @@ class Dataset:
     set_aside: tuple[SetAside, ...] = ()
     odd: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
+    mask_classes: tuple[str, ...] | None = None
     extras: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     mirrored: bool = False
     digest: str = ""

@@ -70,6 +70,7 @@ def draw_shapes(*, samples: int, size: int, noise: float, seed: int) -> Dataset:
         inputs=inputs,
         targets=targets,
         classes=tuple(SHAPES),
+        mask_classes=("background", *SHAPES),
         extras={"mask": mask, "caption": _captions(targets, colour, background)},
         mirrored=True,
         digest=content_digest(inputs, targets),

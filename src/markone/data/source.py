@@ -98,7 +98,7 @@ class Arrays(Spec):
     )
 
     def build(self, *, progress: Progress | None = None) -> "Dataset":
-        """Arrays of 3 or 4 axes as uint8 pictures, others as float32 tables."""
+        """Arrays of 3 or 4 axes as uint8 pictures, others as float32 tables; masks of pictures as extras ``mask``."""
         from markone.data.arrays import read_arrays
 
         return read_arrays(existing(self.path), inputs=self.inputs, targets=self.targets, task=self.task)

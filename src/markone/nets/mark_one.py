@@ -18,22 +18,25 @@ class Light(nn.Module):
 
 
 class Wiring(nn.Module):
-    """Fixed wires from sensors drawn at random, with replacement, to units: x -> (sum over the unit's wires of +-x) - threshold.
+    """Fixed wires from sensors drawn at random, with replacement, to units: x -> (sum over the unit's wires of +-x) - its threshold.
 
     Of the wires to a unit the first half, and the odd one, excite (+1), and the others inhibit (-1). ``wires`` is (units,
-    sensors): what the wires between a unit and a sensor come to.
+    sensors): what the wires between a unit and a sensor come to. ``thresholds`` (units) are drawn evenly from threshold
+    - spread to threshold + spread.
     """
 
     wires: Tensor
+    thresholds: Tensor
 
-    def __init__(self, sensors: int, units: int, *, connections: int, threshold: float) -> None:
+    def __init__(self, sensors: int, units: int, *, connections: int, threshold: float, spread: float) -> None:
         super().__init__()
-        self.connections, self.threshold = connections, threshold
+        self.connections, self.threshold, self.spread = connections, threshold, spread
         self.register_buffer("wires", torch.zeros(units, sensors))
+        self.register_buffer("thresholds", torch.zeros(units))
         self.draw(None)
 
     def draw(self, generator: torch.Generator | None) -> None:
-        """Wires anew; None takes the process's generator, as torch's layers do until they are initialized."""
+        """Wires and thresholds anew; None takes the process's generator, as torch's layers do until they are initialized."""
         units, sensors = self.wires.shape
         device = self.wires.device if generator is None else generator.device
         ends = torch.randint(sensors, (units, self.connections), generator=generator, device=device)
@@ -41,9 +44,11 @@ class Wiring(nn.Module):
         sign[:, (self.connections + 1) // 2 :] = -1
         wires = torch.zeros(units, sensors, device=device).scatter_add_(1, ends, sign)
         self.wires.copy_(wires)
+        side = 2 * torch.rand(units, generator=generator, device=device) - 1
+        self.thresholds.copy_(self.threshold + self.spread * side)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.wires) - self.threshold
+        return nn.functional.linear(x, self.wires) - self.thresholds
 
 
 class MarkOne(nn.Module):

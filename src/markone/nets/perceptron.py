@@ -38,11 +38,11 @@ class Perceptron(NetSpec):
 class MarkOne(NetSpec):
     """Photosensors, fixed random wires to association units, learned weights to response units: the Mark I Perceptron.
 
-    a = [sum of signed wires from lit sensors >= threshold], scores = W a, on the flattened input (n, ...) -> (n, outputs).
+    a = [sum of signed wires from lit sensors >= the unit's threshold], scores = W a, on the flattened input (n, ...) -> (n, outputs).
     The machine had 20x20 photosensors, up to 40 wires from each, 512 association units, 8 response units, and a motor for
     each of the 512 x 8 weights. Hay, Lynch and Smith, Mark I Perceptron operators' manual, 1960; Rosenblatt 1958. With
-    ``rule = "perceptron"`` and plain SGD it learns as the machine did: by correcting errors in W alone. The wiring is
-    drawn with the initial weights, from the seed, and kept beside them.
+    ``rule = "perceptron"`` and plain SGD it learns as the machine did: by correcting errors in W alone, in
+    batches of one. Wiring and thresholds are drawn with the initial weights, from the seed, and kept beside them.
     """
 
     kind: Literal["mark-one"] = "mark-one"
@@ -54,7 +54,16 @@ class MarkOne(NetSpec):
         description="wires to each association unit, half of them excitatory and half inhibitory; chosen here: few tell"
         " shifted letters apart best",
     )
-    threshold: float = Field(1.0, description="sum of wires at which an association unit fires; chosen here")
+    threshold: float = Field(
+        0.0, description="sum of wires at which an association unit fires, in the middle of their range; chosen here"
+    )
+    threshold_spread: float = Field(
+        1.0,
+        ge=0,
+        le=10_000,
+        description="how far a unit's threshold, drawn evenly, lies from the middle at most; 0: all alike. Chosen here: half"
+        " of the units fire at a sum of 0 and half at 1",
+    )
     light: float = Field(
         0.0, description="input above which a photosensor is on; 0 is the mean where inputs are standardized"
     )
@@ -70,5 +79,6 @@ class MarkOne(NetSpec):
             self.associations,
             connections=self.connections,
             threshold=self.threshold,
+            spread=self.threshold_spread,
         )
         return mark_one.MarkOne(mark_one.Light(self.light), wiring, outputs)

@@ -25,8 +25,8 @@ class Padding(nn.Module):
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, new // 2, new - new // 2))
 
 
-class Projection(nn.Conv2d):
-    """A 1x1 convolution of every ``stride``-th pixel.
+class Conv2d(nn.Conv2d):
+    """torch's, for 1x1 convolutions of every ``stride``-th pixel.
 
     The pixels are picked first: torch 2.13's backward of a strided 1x1 convolution writes past its memory on the CPU where
     maps are channels-last and have few channels (4 are enough).
@@ -74,7 +74,7 @@ class Block(nn.Module):
             return None
         if spec.shortcut == "padding":
             return Padding(self.outputs, stride)
-        conv = Projection(inputs, self.outputs, 1, stride, bias=spec.normalization != "batch")
+        conv = Conv2d(inputs, self.outputs, 1, stride, bias=spec.normalization != "batch")
         return conv if spec.preactivation else nn.Sequential(conv, normalize_maps(spec.normalization, self.outputs))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,23 +79,27 @@ def trace(net: "nn.Module", x: "Tensor", target: "Tensor", loss: "LossSpec", *, 
 
     s are the scores, J_l the Jacobian of layer l at this input, z_k what the layer of the weight gives. Each factor is
     the derivative of the loss or of one layer alone. ``target`` is a class (an int64 scalar) or numbers (outputs,).
-    ``weight`` is a parameter with its place, such as ``head.weight[0,1]``; by default the first of the net. Raises
-    SpecError where the net is no chain of layers, a layer is too large, or the weight is not there. Rumelhart, Hinton and
-    Williams 1986.
+    ``weight`` is a parameter with its place, such as ``head.weight[0,1]``; by default the first of the net whose gradient is
+    not 0, or its very first. Raises SpecError where the net is no chain of layers, a layer is too large, or the weight is
+    not there. Rumelhart, Hinton and Williams 1986.
     """
     import torch
 
     twin = copy.deepcopy(net).cpu().double().eval()
     name, place = _read_weight(twin, weight)
-    parameter = twin.get_parameter(name).requires_grad_()
+    twin.requires_grad_()
     inputs, targets = x.detach().cpu().double().unsqueeze(0), target.detach().cpu().unsqueeze(0)
     targets = targets.double() if targets.is_floating_point() else targets
     criterion = loss.build()
     with torch.enable_grad():
         chain, scores = _run(twin, inputs)
         value = criterion(scores, targets)
+        parameters = dict(twin.named_parameters())
+        gradients = torch.autograd.grad(value, list(parameters.values()), materialize_grads=True)
+        gradient_of = dict(zip(parameters, gradients, strict=True))
+        if weight is None:
+            name, place = _first_moved(gradient_of) or (name, place)
         factors = _factors(chain, _jacobian(lambda s: criterion(s, targets), scores.detach()), name, place)
-        (found,) = torch.autograd.grad(value, parameter)
     return Trace(
         _row(inputs),
         _row(targets.double()),
@@ -105,10 +109,10 @@ def trace(net: "nn.Module", x: "Tensor", target: "Tensor", loss: "LossSpec", *, 
         loss.kind,
         float(value.detach()),
         f"{name}[{','.join(map(str, place))}]",
-        float(parameter.detach()[place]),
+        float(parameters[name].detach()[place]),
         factors,
         factors[-1].gradient[0],
-        float(found[place]),
+        float(gradient_of[name][place]),
     )
 
 
@@ -248,6 +252,14 @@ def _read_weight(net: "nn.Module", text: str | None) -> tuple[str, tuple[int, ..
             f"{name}[{place}] is no place of a {'x'.join(map(str, shape))} weight; take [{first}] to [{last}].",
         )
     return name, numbers
+
+
+def _first_moved(gradients: "Mapping[str, Tensor]") -> tuple[str, tuple[int, ...]] | None:
+    """The first weight whose gradient is not 0: one behind an input of 0 would only show that 0 times anything is 0."""
+    for name, gradient in gradients.items():
+        if gradient.any():
+            return name, tuple(gradient.nonzero()[0].tolist())
+    return None
 
 
 def _row(values: "Tensor") -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """Summary: a run in a headline, a sentence and five numbers; the terminal and the page both say it in these words."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,9 +75,22 @@ def _end(run: Run) -> str:
         return f" It was {run.status} and can go on from there."
     for event in run.events:
         if event.kind == "converged":
-            mistakes = several(round(event.value["mistakes"]), "mistake")
-            return f" It ended by itself after an epoch without a mistake, {mistakes} in all."
-    return ""
+            mistakes, bound = several(round(event.value["mistakes"]), "mistake"), event.value.get("bound")
+            theorem = f"; Novikoff's bound for these weights is {number(math.floor(bound))}" if bound else ""
+            return f" It ended by itself with an epoch without a mistake, after {mistakes}{theorem}."
+    return _mistakes(run)
+
+
+def _mistakes(run: Run) -> str:
+    """Where a rule that counts mistakes has not ended by itself."""
+    counts = [0.0, *run.scalars("mistakes", "net").values.tolist()]
+    last = round(counts[-1] - counts[-2]) if len(counts) > 1 else 0
+    if run.status != "finished" or last == 0:
+        return ""
+    return (
+        f" Mistakes were still being made, {number(last)} in the last epoch: where no plane separates the classes, the rule"
+        " never ends."
+    )
 
 
 def _article(word: str) -> str:

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
     from markone.losses import LossSpec
 
+PIECE = 64  # masks counted at once: 4 MiB as int64 at 96 x 96
+
 
 class Segmentation(TaskSpec):
-    """Each pixel belongs to one of K classes, as the dataset's masks say; judged by the mean intersection over union."""
+    """Each pixel belongs to one of K classes, as the dataset's masks say; judged by the mean intersection over union.
+
+    Masks come with the data ``shapes``, and with an NPZ file of pictures that holds an array ``masks`` (n, height, width) of
+    whole numbers, and may hold their names, ``mask_classes``. No other source has any.
+    """
 
     kind: Literal["segmentation"] = Field("segmentation", description="a class for every pixel")
     ignore: int | None = Field(
@@ -32,23 +38,24 @@ class Segmentation(TaskSpec):
     gives: ClassVar[Literal["scores", "maps"]] = "maps"
 
     def code(self, dataset: Dataset, training: NDArray[np.int64]) -> TargetCode:
-        found = np.bincount(_masks(dataset).ravel(), minlength=256)
+        masks = _masks(dataset)
+        found, known = _counts(masks), _counts(masks[training])
         if self.ignore is not None:
-            found[self.ignore] = 0
-        if not found.any():
+            found[self.ignore] = known[self.ignore] = 0
+        if not known.any():
             raise DataError(
-                "data-masks-void", f"every pixel of the masks of {dataset.name} is void: nothing is to learn."
+                "data-masks-void",
+                f"every pixel of the masks of {dataset.name}'s training part is void: nothing is to learn.",
             )
-        largest = int(np.flatnonzero(found)[-1])
-        names = ("background", *(dataset.classes or ()))
-        if largest == VOID or (dataset.classes is not None and largest >= len(names)):
-            last = min(VOID, len(names)) - 1 if dataset.classes else VOID - 1
+        largest, names = int(np.flatnonzero(found)[-1]), dataset.mask_classes
+        last = min(VOID, len(names) if names else VOID) - 1
+        if largest > last:
             raise DataError(
                 "data-mask-class",
-                f"the masks of {dataset.name} hold the value {largest}, but 0 is the background and its classes end with"
-                f" {last}; correct the masks, or call such pixels void with task.ignore={largest}.",
+                f"the masks of {dataset.name} hold the value {largest}, but their classes end with {last}; correct the masks,"
+                f" or call such pixels void with task.ignore={largest}.",
             )
-        return TargetCode(classes=names if dataset.classes else tuple(f"class {k}" for k in range(largest + 1)))
+        return TargetCode(classes=names or tuple(f"class {k}" for k in range(largest + 1)))
 
     def targets(self, dataset: Dataset, code: TargetCode) -> "torch.Tensor":
         import torch
@@ -109,8 +116,8 @@ def _masks(dataset: Dataset) -> NDArray[np.uint8]:
     if masks is None:
         raise SpecError(
             "task-mismatch",
-            f"{dataset.name} has no masks, which segmentation learns from; take data that has them, such as shapes, or set"
-            f" task.kind={'classification' if dataset.is_classification else 'regression'}.",
+            f"{dataset.name} has no masks, which segmentation learns from; take data that has them, such as shapes"
+            f" or an NPZ file with an array masks, or set task.kind={'classification' if dataset.is_classification else 'regression'}.",
         )
     if masks.dtype != np.uint8 or masks.shape != dataset.inputs.shape[:3]:
         raise DataError(
@@ -119,3 +126,11 @@ def _masks(dataset: Dataset) -> NDArray[np.uint8]:
             f" {dataset.inputs.shape[:3]}, as its pictures.",
         )
     return masks  # type: ignore[return-value]
+
+
+def _counts(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels have each value, (256,); in pieces, for bincount takes eight bytes a pixel."""
+    found = np.zeros(256, np.int64)
+    for start in range(0, len(masks), PIECE):
+        found += np.bincount(masks[start : start + PIECE].ravel(), minlength=256)
+    return found

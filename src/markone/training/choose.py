@@ -1,5 +1,6 @@
 """The recipe that ``markone train DATA`` begins with: chosen from size, shape and classes of the data, and written whole."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from markone.data.source import DataSource
 from markone.data.split import policy_fractions
 from markone.device import choose_device, has_bfloat16
 from markone.nets import NETS, ConvNet, MarkOne
+from markone.nets.net import IMAGENET
 from markone.nets.weights import statistics_of
 from markone.recipe import Recipe
 from markone.rules import Backpropagation
@@ -22,18 +24,21 @@ FINE_TUNING_STEPS, FINE_TUNING_BATCH, FINE_TUNING_EPOCHS = 1000, 32, (4, 20)
 FINE_TUNING_LR = 4e-4
 HEAD_STD = 0.01  # of a new head's weights: larger scores would shake what is there
 UNNORMALIZED_LR = 5e-4  # AdamW's for nets as deep as VGG without batch normalization; with it they take 5e-3
-FINE_TUNING_SIDE = 160  # pixels: half the cost of the 224 that the nets were made for
 TRAINING_SHARE = 0.8
+ONE_BY_ONE_STEPS = 15_000  # of the perceptron rule: some 15 seconds; the Mark I is past 95 % on 8 letters by then
 PHOTO_SIDE = 48
 
 
 def choose_source(source: DataSource, wishes: Mapping[str, Any]) -> DataSource:
-    """The source with those of the edits that are its own; pictures for published weights are read larger than others."""
+    """The source with those of the edits that are its own; pictures for published weights are read as large as they were
+    in that training, even where that enlarges them: the net knows things at that size."""
     for path, value in wishes.items():
         if path.startswith("data."):
             source = source.edit(path.removeprefix("data."), value)
     if _published(wishes) and getattr(source, "size", OFF) is None:
-        source = source.edit("size", FINE_TUNING_SIDE)
+        net = wishes.get("net.kind", wishes.get("net"))
+        side = next((spec.variants[net].input_shape[-1] for spec in NETS if net in spec.variants), IMAGENET[-1])
+        source = source.edit("size", side)
     return source
 
 
@@ -52,12 +57,12 @@ def choose_recipe(
     fields |= _images(dataset) if dataset.is_images else _table(dataset)
     if dataset.is_images and _is_unnormalized(net, wishes):
         fields["optimizer"] = {"kind": "adamw", "lr": UNNORMALIZED_LR}
-    if dataset.is_images and (task == "segmentation" or (task is None and net in _nets_of_maps())):
+    if dataset.is_images and (task == "segmentation" or (task is None and _wants_maps(dataset, net))):
         fields |= _maps(dataset, net if net in _nets_of_maps() else "unet")
     if _published(wishes):
         fields |= _fine_tuning(dataset, net)
     if rule not in (None, Backpropagation().kind) or net == MarkOne().kind:
-        fields |= _learning_rule(rule or "perceptron")
+        fields |= _learning_rule(rule or "perceptron", dataset, wishes)
     return Recipe.from_dict(fields)
 
 
@@ -111,6 +116,7 @@ def _maps(dataset: Dataset, net: str) -> dict[str, Any]:
     own |= {"hidden": 16 * width} if net.startswith("fcn") else {}
     return {
         "task": "segmentation",
+        "loss": "cross-entropy",
         "net": {"kind": net, "width": width, "normalization": "batch", **own},
         "optimizer": {"kind": "adamw", "lr": 0.01},
         "regularization": {},
@@ -124,6 +130,11 @@ def _is_unnormalized(net: str | None, wishes: Mapping[str, Any]) -> bool:
     spec = next((spec for spec in NETS if net in spec.variants and "normalization" in spec.model_fields), None)
     default = getattr(spec.from_dict({"kind": net}), "normalization", None) if spec else None
     return spec is not None and wishes.get("net.normalization", default) == OFF
+
+
+def _wants_maps(dataset: Dataset, net: str | None) -> bool:
+    """A net that gives maps, or no net yet for pictures that have masks and no classes of their own."""
+    return net in _nets_of_maps() or (net is None and "mask" in dataset.extras and not dataset.is_classification)
 
 
 def _nets_of_maps() -> set[str]:
@@ -154,17 +165,35 @@ def _fine_tuning(dataset: Dataset, net: str | None) -> dict[str, Any]:
     return fields
 
 
-def _learning_rule(rule: str) -> dict[str, Any]:
-    """What is other for a rule of one layer: its own step and nothing else; an error-correcting one begins with zeros."""
+def _learning_rule(rule: str, dataset: Dataset, wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is other for a rule of one layer: its own step and nothing else, from zeros where it can leave them.
+
+    The perceptron rule corrects as the machine did, sample by sample; its rate only scales the weights. Least mean
+    squares is stable below 2 / the largest eigenvalue of E[x x^T], at most 2 / (inputs + 1) for standardized inputs and a
+    bias. Oja's takes a quarter of half of that: its weights may begin with |W W^T| up to 4. Hebb's grow by E[y x] a step: taught
+    ones to the mean of t x / (inputs + 1) at the end, others by e at most along each component.
+    """
+    inputs = math.prod(dataset.input_shape)
+    if wishes.get("net.kind", wishes.get("net")) == MarkOne().kind:
+        inputs = int(wishes.get("net.associations", MarkOne().associations))
+    one_by_one, batch, epochs = rule == "perceptron", 16, 10
+    if one_by_one:
+        batch, epochs = 1, _epochs(len(dataset), 1, ONE_BY_ONE_STEPS, (1, TABLE_EPOCHS[1]))
+    steps = epochs * max(1, round(TRAINING_SHARE * len(dataset) / batch))
+    lr = {"perceptron": 0.1, "delta": 1.0, "oja": 1 / 4, "hebb": 1 / steps}[rule] / (1 if one_by_one else inputs + 1)
+    needs_a_start = rule == "oja" or (
+        rule == "hebb" and not wishes.get("rule.teacher", True)
+    )  # from 0 it would stay there
     return {
         "rule": rule,
-        "initialization": "constant" if rule == "perceptron" else "lecun-normal",
-        "optimizer": {"kind": "sgd", "lr": 0.1},
+        "initialization": "lecun-normal" if needs_a_start else "constant",
+        "optimizer": {"kind": "sgd", "lr": lr},
         "schedule": "constant",
         "augmentation": {},
         "regularization": {},
-        "batch_size": 16,
-        "epochs": 10,
+        "batch_size": batch,
+        "epochs": epochs,
+        "precision": "float32",
     }
 
 

@@ -26,6 +26,7 @@ from markone.training.evaluate import evaluate
 from markone.training.learner import Learner
 from markone.training.material import prepare
 from markone.training.monitor import Monitor, Row, layers_of
+from markone.training.novikoff import bound_of, is_bounded
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run
 
@@ -205,35 +206,39 @@ class Training:
         metrics = self._evaluate()
         judged = metrics.get("validation", metrics["training"])
         self.learner.pace.observe(judged["loss"])
-        self._judge(judged)
-        if self.at.place == self.learner.steps_per_epoch:
+        is_whole = self.at.place == self.learner.steps_per_epoch
+        self._judge(judged, converged=is_whole and self._ask_rule())
+        if is_whole:
             self.at.epoch, self.at.place = self.at.epoch + 1, 0
-            self._ask_rule()
         self._record_epoch()
         if self.at.epoch == self.recipe.epochs:
             self.stop("finished")
         return metrics
 
-    def _ask_rule(self) -> None:
-        """A rule that counts mistakes has nothing more to change after an epoch without one."""
+    def _ask_rule(self) -> bool:
+        """Whether the rule has converged: one that counts mistakes has nothing more to change after an epoch without one."""
         rule = self.learner.rule
-        if rule and rule.end_epoch():
-            self.recorder.event("converged", rule.counters(), step=self.at.step)
-            self.stop("finished")
+        if rule is None or not rule.end_epoch():
+            return False
+        bound = bound_of(self.learner) if is_bounded(self.recipe) else math.inf
+        known = {"bound": bound} if math.isfinite(bound) else {}
+        self.recorder.event("converged", {**rule.counters(), **known}, step=self.at.step)
+        self.stop("finished")
+        return True
 
-    def _judge(self, judged: dict[str, float]) -> None:
-        """The best weights are those of the best main metric, the last ones where the rule does not go by the targets; early
-        stopping counts epochs without a gain in it."""
+    def _judge(self, judged: dict[str, float], *, converged: bool) -> None:
+        """The best weights are those of the best main metric, the last ones where the rule has converged or does not go by
+        the targets; early stopping counts epochs without a gain in it."""
         at, task, stopping = self.at, self.recipe.task, self.recipe.regularization.early_stopping
         before = at.best
-        better = task.better(judged, before) or not self.recipe.rule.is_taught
+        better = task.better(judged, before) or converged or not self.recipe.rule.is_taught
         if math.isfinite(judged["loss"]) and better:
             at.best, at.best_step = judged, at.step
             self._new_best = copy_tensors(self.learner.judged_net.state_dict())
         least = stopping.min_improvement if stopping else 0.0
         gained = before is None or task.better({**judged, task.metric: task.less(judged[task.metric], least)}, before)
         at.epochs_without_gain = 0 if gained else at.epochs_without_gain + 1
-        if stopping and at.epochs_without_gain >= stopping.patience:
+        if stopping and not converged and at.epochs_without_gain >= stopping.patience:
             self.recorder.event("early-stopped", {"best_step": at.best_step}, step=at.step)
             self.stop("finished")
 
