@@ -67,10 +67,6 @@ def flowers(folder: Path) -> Path:
     return folder / "flowers"
 
 
-FROZEN: dict[str, Any] = {"fine_tuning.frozen": ["features.0", "features.3", "features.4"], "epochs": 8}
-"""SqueezeNet's largest maps stay as published, which halves the time of a step."""
-
-
 def published(net: str, file: str) -> dict[str, Any]:
     """The edits of ``markone train DATA --set net.kind=NET --set net.weights=FILE``."""
     return {"net.kind": net, "net.weights": str(Path(os.environ["MARKONE_DATA"]) / "weights" / file)}
@@ -127,7 +123,7 @@ CASES: dict[str, Callable[[Path, int], dict[str, float]]] = {
     "fashion-mnist": lambda _, seed: one_run("fashion-mnist", seed),
     "flowers": lambda folder, seed: one_run(str(flowers(folder)), seed),
     "flowers, squeezenet-1.1 fine-tuned": lambda folder, seed: one_run(
-        str(flowers(folder)), seed, edits=published("squeezenet-1.1", "squeezenet1_1_imagenet.safetensors") | FROZEN
+        str(flowers(folder)), seed, edits=published("squeezenet-1.1", "squeezenet1_1_imagenet.safetensors")
     ),
 }
 
