@@ -33,6 +33,12 @@ TITLES = {
 }
 
 
+NOTES = {
+    "depth": "Deeper plain nets get worse until the deepest learns nothing. The residual nets keep learning at every depth; after"
+    " so few steps the deeper ones are still a little behind the shallow one. The seconds include pauses: the machine was shared.",
+}
+
+
 def cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {inner}" for name, inner in value.items())
@@ -56,6 +62,7 @@ def section(path: Path) -> str:
         f"torch {where['packages']['torch']}, commit {where['commit']}"
     )
     plot = f"![{TITLES[path.stem]}](benchmarks/{path.stem}.svg)\n\n" if path.with_suffix(".svg").exists() else ""
+    plot += f"{NOTES[path.stem]}\n\n" if path.stem in NOTES else ""
     return f"## {TITLES[path.stem]}\n\n{plot}{table(found['cases'])}\n\n`bench/{path.stem}.py` on {machine}.\n"
 
 
