@@ -30,9 +30,11 @@ from markone.training.loop import Training
 SAMPLES, BATCH = 8000, 64
 NETS = ["plain-20", "plain-56", "plain-110", "cifar-resnet-20", "cifar-resnet-56", "cifar-resnet-110"]
 DEEPEST = "preact-resnet-1001"
+COLOURS = {"this": "#2563eb", "other": "#ea7317", "reference": "#7b8794"}
 STYLE = (
     "text {font: 12px sans-serif; fill: #52606d} .title {font-weight: bold} .grid {stroke: #e4e7eb}"
-    " polyline {fill: none; stroke-width: 1.5} .this {stroke: #2563eb} .other {stroke: #ea7317} .reference {stroke: #9aa5b1}"
+    " polyline {fill: none; stroke-width: 1.5} "
+    + " ".join(f"polyline.{tone} {{stroke: {hue}}} text.{tone} {{fill: {hue}}}" for tone, hue in COLOURS.items())
 )
 EPOCHS = dict.fromkeys(NETS, 8) | {DEEPEST: 2}
 
@@ -80,7 +82,7 @@ def plot(curves: dict[str, dict[str, list[float]]]) -> str:
     """Two charts, plain and residual: the batch loss over the epochs, smoothed over one epoch's quarter."""
     charts = []
     for title, kind in (("Plain nets", "plain-"), ("Residual nets", "cifar-resnet-")):
-        curves = [
+        lines = [
             Curve(
                 name.removeprefix(kind) + " layers",
                 np.array(curves[name]["epoch"]),
@@ -92,7 +94,7 @@ def plot(curves: dict[str, dict[str, list[float]]]) -> str:
             )
             if name in curves
         ]
-        charts.append(chart(f"{title}: training loss", curves, end=max(EPOCHS[net] for net in NETS)))
+        charts.append(chart(f"{title}: training loss", lines, end=max(EPOCHS[net] for net in NETS)))
     panels = [
         f'<svg x="{place * WIDTH}" y="24" width="{WIDTH}" height="{HEIGHT}" {re.findall("<svg (.*)</svg>", drawn)[0]}</svg>'
         f'<text x="{place * WIDTH + 52}" y="16" class="title">{re.findall("<figcaption>(.*)</figcaption>", drawn)[0]}</text>'
