@@ -1,6 +1,6 @@
 """What ``markone train DATA`` reaches with the recipe it chooses itself.
 
-    python bench/accuracy.py [CASE ...] [--seeds 5] [--json FILE]
+    python bench/accuracy.py [CASE ...] [--seeds 5] [--first 0] [--json FILE]
 
 Cases: digits, breast-cancer, housing (generated, California-housing-like), fashion-mnist and flowers (in MARKONE_DATA; flowers also
 fine-tuned from published weights). Tables are compared
@@ -143,13 +143,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for case in options.cases or CASES:
             runs: list[dict[str, float]] = []
-            for seed in range(options.seeds):
+            for seed in range(options.first, options.first + options.seeds):
                 runs.append(CASES[case](Path(folder), seed))
                 print(case, seed, {name: round(value, 4) for name, value in runs[-1].items()}, flush=True)
             found[case] = {"seeds": options.seeds, **summarize(runs)}
