@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt
 
 from markone.errors import SpecError
 from markone.nets.activations import ActivationName
-from markone.nets.net import SMALL_SIDE, NetSpec, NormalizationName, Variant
+from markone.nets.net import SMALL_SIDE, NetSpec, NormalizationName, Variant, has_small_stem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,8 +69,8 @@ class Inception(NetSpec):
     def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from markone.nets import branches
 
-        least = V3_SIDE if self.kind == "inception-v3" else SMALL_SIDE + 1
-        small = self.stem == "small" or (self.stem is None and min(input_shape[1:]) < least)
+        most = V3_SIDE - 1 if self.kind == "inception-v3" else SMALL_SIDE
+        small = has_small_stem(self.stem, input_shape, most=most)
         if self.kind == "small-inception" and self.auxiliary is not None:
             raise SpecError(
                 "net-auxiliary",

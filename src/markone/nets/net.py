@@ -78,6 +78,11 @@ class NetSpec(Spec):
         return net
 
 
+def has_small_stem(stem: str | None, input_shape: tuple[int, ...], *, most: int = SMALL_SIDE) -> bool:
+    """Whether a net gets the stem for small images: asked for, or left open with at most ``most`` pixels on the shorter side."""
+    return stem == "small" or (stem is None and min(input_shape[1:]) <= most)
+
+
 def _require_shape(spec: NetSpec, shape: tuple[int, ...]) -> None:
     """Raises SpecError unless the shape is one of an image or, where allowed, of a table row."""
     ranks = (3,) if spec.images_only else (1, 3)

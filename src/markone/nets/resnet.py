@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt
 
 from markone.errors import SpecError
 from markone.nets.activations import ActivationName
-from markone.nets.net import CIFAR, SMALL_SIDE, NetSpec, NormalizationName, Variant
+from markone.nets.net import CIFAR, NetSpec, NormalizationName, Variant, has_small_stem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,5 +134,5 @@ class ResNet(NetSpec):
                 "net-shortcut",
                 'net.shortcut = "padding" is made for blocks of two convolutions; with net.bottleneck take "projection".',
             )
-        small = self.stem == "small" or (self.stem is None and min(input_shape[1:]) <= SMALL_SIDE)
+        small = has_small_stem(self.stem, input_shape)
         return residual.ResNet(self, channels=input_shape[0], outputs=outputs, small=small)

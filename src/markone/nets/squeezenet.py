@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from markone.nets.activations import ActivationName
-from markone.nets.net import SMALL_SIDE, NetSpec, NormalizationName, Variant
+from markone.nets.net import NetSpec, NormalizationName, Variant, has_small_stem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,5 +54,5 @@ class SqueezeNet(NetSpec):
     def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         from markone.nets import classic
 
-        small = self.stem == "small" or (self.stem is None and min(input_shape[1:]) <= SMALL_SIDE)
+        small = has_small_stem(self.stem, input_shape)
         return classic.SqueezeNet(self, channels=input_shape[0], outputs=outputs, small=small)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markone.data.normalize import Fixed
 from markone.errors import DataError, InputError, SpecError, did_you_mean
 
 if TYPE_CHECKING:
@@ -103,11 +104,12 @@ def load_weights(net: "nn.Module", spec: "NetSpec", source: str, *, outputs: int
     return Loaded(source, _digest(found), len(taken), tuple(dict.fromkeys(name.rpartition(".")[0] for name in new)))
 
 
-def statistics_of(kind: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def statistics_of(kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the channels, in shares of white, that a published net was trained with."""
     if kind in ("googlenet", "inception-v3"):
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-    return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    imagenet = Fixed()
+    return imagenet.mean, imagenet.std
 
 
 def _read(source: str, spec: "NetSpec") -> Tensors:
