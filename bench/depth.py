@@ -54,7 +54,7 @@ def recipe_of(net: str, data: Path) -> Recipe:
             "data": {"kind": "arrays", "path": str(data)},
             "split": {"validation": 0.25, "test": 0.0, "duplicates": False},
             "net": {"kind": net, "stem": "small"},
-            "optimizer": {"kind": "momentum", "lr": 0.1},
+            "optimizer": {"kind": "momentum", "lr": 0.03},
             "schedule": "one-cycle",
             "batch_size": BATCH,
             "epochs": EPOCHS[net],

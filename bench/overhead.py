@@ -27,7 +27,7 @@ from markone.recipe import Recipe
 from markone.training.learner import build_net
 from markone.training.loop import Training
 from markone.training.material import Material
-from markone.training.monitor import FREE_SECONDS
+from markone.training.pace import FREE_SECONDS
 
 WARM_UP = 12  # rounds at most
 
@@ -109,7 +109,7 @@ def measure(case: dict[str, Any], rounds: int) -> dict[str, Any]:
         for number in range(WARM_UP):
             seconds_of(ours.__next__, steps), seconds_of(theirs.__next__, steps)
             assert training.monitor
-            if number >= 2 and training.monitor.cost_seconds >= FREE_SECONDS:
+            if number >= 2 and training.monitor.pace.cost_seconds >= FREE_SECONDS:
                 break
         ratios, ours_ms, theirs_ms = [], [], []
         for number in range(rounds):

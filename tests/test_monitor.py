@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from markone.training.monitor import FREE_SECONDS, Monitor, layers_of
+from markone.training.monitor import Monitor, layers_of
+from markone.training.pace import FREE_SECONDS, Pace
 from markone.training.vitals import VITALS
 
 
@@ -24,7 +25,7 @@ def take_sample(net: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> 
     def loss() -> torch.Tensor:
         return nn.functional.cross_entropy(net(inputs), targets)
 
-    assert monitor.due(0)
+    assert monitor.pace.due(0)
     sample = monitor.sample()
     value = loss()
     value.backward()
@@ -149,15 +150,15 @@ def test_layers_are_listed_in_forward_order_and_cost_no_state() -> None:
 def test_budget_holds_however_dear_a_sample_is(cost_of_a_sample: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock of its own: steps of 5 ms, samples that cost so much more."""
     clock = [0.0]
-    monkeypatch.setattr("markone.training.monitor.time.perf_counter", lambda: clock[0])
-    monitor = Monitor(small_net(nn.ReLU()), budget=0.02)
+    monkeypatch.setattr("markone.training.pace.time.perf_counter", lambda: clock[0])
+    pace = Pace(0.02)
     samples = []
     for step in range(20_000):
-        sampled = monitor.due(step)
+        sampled = pace.due(step)
         clock[0] += 0.005 + (cost_of_a_sample if sampled else 0)
         if sampled:
             samples.append(step)
-            monitor.charge(step + 1, 0.005 + cost_of_a_sample)
+            pace.charge(step + 1, 0.005 + cost_of_a_sample)
     spent = cost_of_a_sample * (len(samples) - 1)  # the first is free
     assert spent <= FREE_SECONDS + 0.02 * clock[0] + cost_of_a_sample
     assert samples[:2] == [0, 2]

@@ -5,7 +5,44 @@ from dataclasses import replace
 
 from markone.diagnosis.finding import Finding, Severity
 
-RANK = (
+PROVEN = (
+    "target-out-of-range",
+    "backward-without-step",
+    "graph-detached",
+    "unregistered-parameters",
+    "optimizer-stale-parameters",
+    "optimizer-missing-parameters",
+    "step-without-backward",
+    "loss-sign-flipped",
+    "loss-broadcast",
+    "softmax-on-single-unit",
+    "softmax-wrong-axis",
+    "double-softmax",
+    "missing-softmax",
+    "zero-grad-missing",
+    "no-gradient",
+    "unscaled-clip",
+    "skipped-steps",
+    "scheduler-collapsed",
+    "clip-too-small",
+    "order-not-shuffled",
+    "dropout-always-on",
+    "cross-talk",
+    "stuck-in-eval-mode",
+    "train-mode-after-validation-missing",
+    "batch-norm-tiny-batch",
+    "accumulation-not-divided",
+    "loss-reduction-sum",
+    "memory-growth",
+    "validation-in-training",
+    "eval-mode-missing",
+    "frozen-parameters-trained-for-nothing",
+    "scheduler-before-optimizer",
+    "validation-never-ran",
+)
+"""What the code of a loop itself shows: bugs, the worst first. None of them can follow from how the training goes."""
+
+SYMPTOMS = (
     "input-unnormalized",
     "exploding-gradient",
     "saturated-activation",
@@ -17,20 +54,38 @@ RANK = (
     "overfitting",
     "underfitting",
 )
-"""From the data through the net and the steps to what they lead to: among causes of one severity the earlier comes first."""
+"""From the data through the net and the steps to what they lead to."""
+
+RANK = (*PROVEN, *SYMPTOMS)
+"""Among causes of one severity the earlier comes first."""
+
+WRECKS = frozenset(PROVEN[: PROVEN.index("order-not-shuffled") + 1]) | {
+    "accumulation-not-divided",
+    "loss-reduction-sum",
+}
+"""Bugs after which a training goes wrong in any way: all that is measured of it follows from them."""
 
 EXPLAINS: Mapping[str, frozenset[str]] = {
     # inputs of size s make the first outputs s times larger, and the curvature s^2 times
-    "input-unnormalized": frozenset(RANK) - {"input-unnormalized", "overfitting"},
+    "input-unnormalized": frozenset(SYMPTOMS) - {"input-unnormalized", "overfitting"},
     # a gradient that grows with every layer makes any step too long for the first ones
-    "exploding-gradient": frozenset(RANK) - {"input-unnormalized", "exploding-gradient", "overfitting"},
+    "exploding-gradient": frozenset(SYMPTOMS) - {"input-unnormalized", "exploding-gradient", "overfitting"},
     # a step that throws the weights far off leaves units dead or flat behind it
-    "lr-too-high": frozenset(RANK) - {"input-unnormalized", "lr-too-high", "overfitting"},
+    "lr-too-high": frozenset(SYMPTOMS) - {"input-unnormalized", "lr-too-high", "overfitting"},
     # no gradient passes where the function is flat or zero
     "saturated-activation": frozenset({"vanishing-gradient", "lr-too-low", "lr-too-high", "underfitting"}),
     "dead-relu": frozenset({"vanishing-gradient", "lr-too-low", "underfitting"}),
     "vanishing-gradient": frozenset({"dead-relu", "lr-too-low", "underfitting"}),
     "lr-too-low": frozenset({"underfitting"}),
+    **{bug: frozenset(SYMPTOMS) - {"input-unnormalized"} for bug in WRECKS},
+    "softmax-on-single-unit": frozenset(SYMPTOMS) | {"no-gradient", "graph-detached"},
+    "softmax-wrong-axis": frozenset(SYMPTOMS) | {"cross-talk", "missing-softmax"},
+    "graph-detached": frozenset(SYMPTOMS) | {"no-gradient", "step-without-backward", "optimizer-missing-parameters"},
+    "step-without-backward": frozenset(SYMPTOMS) | {"no-gradient", "graph-detached"},
+    "optimizer-stale-parameters": frozenset(SYMPTOMS) | {"no-gradient", "graph-detached"},
+    "unregistered-parameters": frozenset(SYMPTOMS) | {"optimizer-missing-parameters"},
+    "unscaled-clip": frozenset(SYMPTOMS) | {"clip-too-small"},
+    "dropout-always-on": frozenset({"cross-talk"}),
 }
 """By cause, the symptoms that can follow from it."""
 
@@ -56,6 +111,8 @@ def explains(cause: Finding, symptom: Finding) -> bool:
     """Whether one finding follows from the other: by what they are, how severe they are, and which began first."""
     if symptom.slug not in EXPLAINS.get(cause.slug, frozenset()):
         return False
+    if cause.slug in PROVEN:
+        return cause.severity is not Severity.NOTE or symptom.severity is Severity.NOTE
     if cause.slug == "lr-too-high" and symptom.slug in STATES:
         return symptom.since_step > FIRST_STEP
     if cause.severity is Severity.NOTE and symptom.severity is not Severity.NOTE:

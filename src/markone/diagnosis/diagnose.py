@@ -1,5 +1,6 @@
 """diagnose: all checks on one Run, causes first; and what they cannot judge for want of a record."""
 
+from markone.diagnosis import loop_checks, output_checks
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.causes import fold
 from markone.diagnosis.data_checks import input_unnormalized
@@ -11,6 +12,8 @@ from markone.diagnosis.signal_checks import dead_relu, exploding_gradient, satur
 from markone.training.run import Run
 
 CHECKS: tuple[Check, ...] = (
+    *output_checks.CHECKS,
+    *loop_checks.CHECKS,
     input_unnormalized,
     vanishing_gradient,
     exploding_gradient,
@@ -35,7 +38,7 @@ def diagnose(run: Run) -> list[Finding]:
 
 def cannot_judge(run: Run) -> list[str]:
     """One sentence for everything that the record is too thin for, so that silence is not taken for health."""
-    sentences = []
+    sentences = list(run.facts.get("watched", {}).get("unseen", []))
     samples, validation = len(sampled_steps(run)), run.facts.get("samples", {}).get("validation", 0)
     if not follows_gradient(run):
         sentences.append("Cannot judge the steps: the learning rule follows no gradient of the loss to judge them by.")

@@ -26,6 +26,7 @@ class Finding:
 
     slug: its name and its page (``markone explain SLUG``).
     where: the layer, column or part that it concerns; None means the whole training.
+    place: FILE:LINE of the user's code that it concerns, for trainings that were watched.
     since_step: the first step at which it held.
     measured, reference: the value and what it is judged against, in the same unit; ``message`` says both in words.
     confidence: between 0 and 1.
@@ -39,6 +40,7 @@ class Finding:
     reference: float
     confidence: float
     where: str | None = None
+    place: str | None = None
     since_step: int = 0
     folded: tuple["Finding", ...] = ()
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Finding:
             "severity": self.severity.value,
             "confidence": self.confidence,
             "where": self.where,
+            "place": self.place,
             "since_step": self.since_step,
             "measured": self.measured,
             "reference": self.reference,

@@ -107,3 +107,12 @@ SQUARE_KURTOSIS = Threshold(5, "variance of e^2 over (mean e^2)^2: 2 for Gaussia
 UNEXPLAINED = Threshold(
     0.15, "share of the blind guess's loss that is gone; calibration: healthy noisy data is above it"
 )
+
+# The loop and the outputs of watched trainings. What is proven needs no number; these say from when on it matters.
+COLLAPSED = Threshold(
+    1e-3, "of the largest learning rate: steps at less change float16 and bfloat16 weights by nothing"
+)
+CLIPPED = Threshold(100, "times smaller by clipping, in the median; sound trainings are clipped 1 to 10 times")
+LEAST_KEPT = Threshold(3, "looked-at steps whose graph is kept: one may be the variable of the last iteration")
+TINY_BATCH = Threshold(2, "samples: their variance has one degree of freedom")
+CROSS_TALK = Threshold(1e-5, "of a row's own influence: a hundred times the rounding of float32")

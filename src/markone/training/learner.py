@@ -124,7 +124,7 @@ class Learner:
 
     def step(self, group: tuple[Batch, ...], step: int, monitor: Monitor | None) -> "tuple[torch.Tensor, list[Row]]":
         """Forward, backward, update with the batches of one group, after ``step`` steps; the loss, and vitals if they were due."""
-        sample = monitor.sample() if monitor and monitor.due(step) else None
+        sample = monitor.sample() if monitor and monitor.pace.due(step) else None
         self._set_lr(step)
         loss = self.backward(group, step)
         if sample:

@@ -244,7 +244,7 @@ class Training:
 
     def _evaluate(self) -> Metrics:
         if self.monitor:
-            self.monitor.pause()
+            self.monitor.pace.pause()
         parts = {"training": self._estimated, "validation": self.material.split.indices(Part.VALIDATION)}
         net = self.learner.judged_net
         found = {part: evaluate(net, self.material, rows) for part, rows in parts.items() if len(rows)}

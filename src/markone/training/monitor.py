@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from markone.training.pace import Pace
 from markone.training.vitals import activation_of, norms, of_outputs, role, total_norm
 
 if TYPE_CHECKING:
@@ -19,56 +20,17 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, float]  # layer, vital, value
 
-DENSE_INTERVAL = 2  # at first every other step: the steps between tell what an unsampled one costs
-THINNING = 20  # then every 20th part of what has passed: about 14 samples for a doubling
-LONGEST_INTERVAL = 200
-FREE_SECONDS = 0.5  # what vitals may cost before the budget counts: half a second nobody notices
-
 
 class Monitor:
     """Vitals of one net under a budget: the share of the training time that samples may cost."""
 
     def __init__(self, net: "nn.Module", *, budget: float) -> None:
         self.net = net
-        self.budget = budget
-        self.cost_seconds = 0.0
-        self._began = time.perf_counter()
-        self._next_step = 0
-        self._samples = 0
-        self._usual_seconds = 0.0
-        self._step_began: float | None = None
-
-    def due(self, step: int) -> bool:
-        """Whether the step about to be taken, after ``step`` steps, is to be sampled."""
-        now = time.perf_counter()
-        if self._step_began is not None:
-            self._learn_usual(now - self._step_began)
-        self._step_began = now
-        return step >= self._next_step and self.cost_seconds <= FREE_SECONDS + self.budget * (now - self._began)
-
-    def _learn_usual(self, seconds: float) -> None:
-        """The time of an unsampled step: quick to fall, slow to rise, so that a hiccup hides no cost."""
-        usual = self._usual_seconds
-        self._usual_seconds = min(seconds, 0.9 * usual + 0.1 * seconds) if usual else seconds
-
-    def pause(self) -> None:
-        """What happens until the next step (an evaluation, a sample) is no usual step time."""
-        self._step_began = None
+        self.pace = Pace(budget)
 
     def sample(self) -> "Sample":
         """Begins a sample; the caller calls ``after_backward`` and ``finish`` on it."""
         return Sample(self)
-
-    def charge(self, step: int, seconds: float) -> None:
-        """Books what a sampled step cost beyond a usual one, and sets the next step to be sampled.
-
-        The first sample is free: it pays what every first use of an operation costs, once.
-        """
-        self._samples += 1
-        if self._samples > 1:
-            self.cost_seconds += max(0.0, seconds - self._usual_seconds)
-        self._next_step = step - 1 + min(LONGEST_INTERVAL, max(DENSE_INTERVAL, step // THINNING))
-        self.pause()
 
 
 class Sample:
@@ -121,7 +83,7 @@ class Sample:
             self._rows += [("net", "loss", before), ("net", "step_gain", before - after)]
             values = torch.stack([value.float() for _, _, value in self._rows]).tolist()
         rows = [(layer, vital, value) for (layer, vital, _), value in zip(self._rows, values, strict=True)]
-        self.monitor.charge(step, time.perf_counter() - self._began)
+        self.monitor.pace.charge(step, time.perf_counter() - self._began)
         return rows
 
     def _weigh(self) -> None:

@@ -49,6 +49,7 @@ class Recorder:
         self._scalars: list[Scalar] = []
         self._vitals: list[Vital] = []
         self._flushed = 0.0
+        self.known_facts: set[str] = set()
 
     def scalars(self, rows: Iterable[Scalar]) -> None:
         self._scalars.extend(rows)
@@ -58,6 +59,7 @@ class Recorder:
 
     def fact(self, name: str, value: Any, *, step: int = 0) -> None:
         """One thing that was established once: the layers, the input's statistics, the loss of a blind guess."""
+        self.known_facts.add(name)
         self._database.execute("replace into facts values (?, ?, ?)", (name, step, json.dumps(value)))
 
     def event(self, kind: str, value: Mapping[str, Any] | None = None, *, step: int) -> None:
@@ -168,13 +170,16 @@ def _start_time(pid: int) -> str | None:
 def create_folder(
     folder: Path | None,
     *,
-    recipe: Recipe,
+    recipe: Recipe | None,
     name: str,
     environment: Environment,
-    split: SplitResult,
+    split: SplitResult | None,
     parent: Path = Path("runs"),
 ) -> Path:
-    """A new run folder with recipe, environment, split and an empty record, written aside and renamed."""
+    """A new run folder with recipe and split (a training that is only watched has neither), environment and an empty record.
+
+    It is written aside and renamed.
+    """
     final = folder or _fresh_name(parent, recipe, name)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise RunError("run-folder-taken", f"{final} exists and is not empty; choose another --folder or --resume it.")
@@ -184,9 +189,11 @@ def create_folder(
     except OSError as error:
         raise RunError("run-folder-unwritable", f"cannot write a run into {final.parent}: {error.strerror}.") from None
     try:
-        (aside / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        if recipe is not None:
+            (aside / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
         (aside / "environment.json").write_text(json.dumps(environment.to_dict(), indent=2) + "\n", encoding="utf-8")
-        split.save(aside / "split.npz")
+        if split is not None:
+            split.save(aside / "split.npz")
         database = connect(aside / "record.db")
         database.executescript(TABLES)
         database.execute("insert into meta values ('status', '\"running\"')")
@@ -202,8 +209,9 @@ def create_folder(
     return final
 
 
-def _fresh_name(parent: Path, recipe: Recipe, name: str) -> Path:
-    stem = f"{datetime.now():%Y-%m-%d-%H%M}-{name}-{recipe.digest[:4]}"
+def _fresh_name(parent: Path, recipe: Recipe | None, name: str) -> Path:
+    digest = recipe.digest[:4] if recipe is not None else "watched"
+    stem = f"{datetime.now():%Y-%m-%d-%H%M}-{name}-{digest}"
     taken = (parent / stem, *(parent / f"{stem}-{number}" for number in range(2, 10_000)))
     return next(path for path in taken if not path.exists())
 

@@ -81,6 +81,8 @@ def norms(tensors: "list[torch.Tensor]") -> "list[torch.Tensor]":
     """The Euclidean norm of each tensor, in float32, with one batched operation."""
     import torch
 
+    if not tensors:
+        return []
     return list(torch._foreach_norm([tensor.detach().float() for tensor in tensors]))
 
 

@@ -1,0 +1,132 @@
+"""The modules of a watched training: which of them the script calls, and what their parameters are called."""
+
+import gc
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from markone.training.places import name_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MOST_ROOTS = 32
+WRAPPERS = ("_orig_mod.", "module.", "_forward_module.")  # torch.compile's, DistributedDataParallel's, Fabric's
+
+
+class Modules:
+    """The nets that hold the parameters of a training. ``given`` by the user, or found among all that live."""
+
+    def __init__(self, given: "Iterable[nn.Module] | None" = None) -> None:
+        self.given = given is not None
+        self.roots: dict[str, nn.Module] = {}
+        self._names: dict[int, str] = {}
+        self._parameters: dict[int, torch.Tensor] = {}
+        for net in given or ():
+            self._add(net)
+        self.refresh()
+
+    def _add(self, net: "nn.Module") -> None:
+        if any(net is known for known in self.roots.values()) or len(self.roots) >= MOST_ROOTS:
+            return
+        name = name_of(net) or type(net).__name__
+        taken = [name, *(f"{name}_{number}" for number in range(2, MOST_ROOTS + 2))]
+        self.roots[next(one for one in taken if one not in self.roots)] = net
+
+    def search(self, wanted: "Iterable[torch.Tensor]") -> None:
+        """Finds the nets that hold any of these parameters, among all that live in this process and are no part of another one."""
+        from torch import nn
+
+        keys = {id(one) for one in wanted}
+        alive = [thing for thing in gc.get_objects() if issubclass(type(thing), nn.Module)]
+        inner = {id(child) for net in alive for child in net.__dict__.get("_modules", {}).values()}
+        for net in alive:
+            if id(net) not in inner and any(id(one) in keys for one in net.parameters()):
+                self._add(net)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads the names of all parameters anew: layers may have been replaced, frozen or added."""
+        self._names, self._parameters = {}, {}
+        single = len(self.roots) == 1
+        for root, net in self.roots.items():
+            for name, parameter in net.named_parameters():
+                plain = bare(name)
+                self._names.setdefault(id(parameter), plain if single else f"{root}.{plain}")
+                self._parameters[id(parameter)] = parameter
+
+    def knows(self, parameter: "torch.Tensor") -> bool:
+        return self._parameters.get(id(parameter)) is parameter
+
+    def name(self, parameter: "torch.Tensor") -> str:
+        """Its path in its net; else what the script calls it, or its shape."""
+        if self.knows(parameter):
+            return self._names[id(parameter)]
+        return name_of(parameter) or f"a tensor of shape {tuple(parameter.shape)}"
+
+    def parameters(self) -> "Iterator[tuple[str, torch.Tensor]]":
+        for key, parameter in self._parameters.items():
+            yield self._names[key], parameter
+
+    def layers(self) -> "Iterator[tuple[str, nn.Module]]":
+        """Every module of every net with its path."""
+        single = len(self.roots) == 1
+        for root, net in self.roots.items():
+            for name, module in net.named_modules():
+                plain = bare(name)
+                yield (plain or root) if single else f"{root}.{plain}".rstrip("."), module
+
+    def root_of(self, parameter: "torch.Tensor") -> "tuple[str, nn.Module] | None":
+        for root, net in self.roots.items():
+            if any(parameter is one for one in net.parameters()):
+                return root, net
+        return None
+
+    def hidden(self, parameter: "torch.Tensor") -> str | None:
+        """The path of a parameter whose layer stands in a plain list, tuple or dict of a net, where no net finds it."""
+        for path, module in self.layers():
+            for attribute, value in list(vars(module).items()):
+                if attribute.startswith("_") or not isinstance(value, list | tuple | dict):
+                    continue
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                for key, item in items:
+                    if any(parameter is one for one in _parameters_in(item)):
+                        return f"{path}.{attribute}[{key!r}]" if path not in self.roots else f"{attribute}[{key!r}]"
+        return None
+
+
+def bare(name: str) -> str:
+    """A parameter's or a module's path without what wrappers put in front of it."""
+    for wrapper in WRAPPERS:
+        name = name.removeprefix(wrapper)
+        if name == wrapper.rstrip("."):
+            return ""
+    return name
+
+
+def is_compiled(net: "nn.Module") -> bool:
+    """Whether torch.compile has taken it, so that hooks inside it would change what is compiled."""
+    return type(net).__name__ == "OptimizedModule" or getattr(net, "_compiled_call_impl", None) is not None
+
+
+def switches(net: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
+    """The modules that do in training what they do not do in evaluation: dropout, and batch normalization."""
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch.nn.modules.dropout import _DropoutNd
+
+    for name, module in net.named_modules():
+        if (
+            (isinstance(module, _DropoutNd) and module.p > 0)
+            or (isinstance(module, _BatchNorm) and module.track_running_stats)
+            or (isinstance(module, nn.RNNBase) and module.dropout > 0)
+        ):
+            yield bare(name), module
+
+
+def _parameters_in(item: Any) -> "Iterable[torch.Tensor]":
+    from torch import nn
+
+    if isinstance(item, nn.Module):
+        return item.parameters()
+    return (item,) if isinstance(item, nn.Parameter) else ()

@@ -1,0 +1,55 @@
+"""Pace: which steps are looked at closely, so that the looking costs no more than a given share of the training."""
+
+import time
+
+DENSE_INTERVAL = 2  # at first every other step: the steps between tell what an unsampled one costs
+THINNING = 20  # then every 20th part of what has passed: about 14 samples for a doubling
+LONGEST_INTERVAL = 200
+FREE_SECONDS = 0.5  # what vitals may cost before the budget counts: half a second nobody notices
+
+
+class Pace:
+    """``due`` before each step, ``charge`` after each that was sampled. budget: the share of the time that samples may cost."""
+
+    def __init__(self, budget: float, *, every: int | None = None) -> None:
+        self.budget, self.every = budget, every
+        self.cost_seconds = 0.0
+        self._began = time.perf_counter()
+        self._next_step = 0
+        self._samples = 0
+        self._usual_seconds = 0.0
+        self._step_began: float | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether the step about to be taken, after ``step`` steps, is to be sampled; with ``every``, one in so many, whatever it costs."""
+        if self.every is not None:
+            return step % self.every == 0
+        now = time.perf_counter()
+        if self._step_began is not None:
+            self._learn_usual(now - self._step_began)
+        self._step_began = now
+        return step >= self._next_step and self.affords(now)
+
+    def affords(self, now: float | None = None) -> bool:
+        """Whether the budget has room for more."""
+        return self.cost_seconds <= FREE_SECONDS + self.budget * ((now or time.perf_counter()) - self._began)
+
+    def _learn_usual(self, seconds: float) -> None:
+        """The time of an unsampled step: quick to fall, slow to rise, so that a hiccup hides no cost."""
+        usual = self._usual_seconds
+        self._usual_seconds = min(seconds, 0.9 * usual + 0.1 * seconds) if usual else seconds
+
+    def pause(self) -> None:
+        """What happens until the next step (an evaluation, a sample) is no usual step time."""
+        self._step_began = None
+
+    def charge(self, step: int, seconds: float) -> None:
+        """Books what a sampled step cost beyond a usual one, and sets the next step to be sampled.
+
+        The first sample is free: it pays what every first use of an operation costs, once.
+        """
+        self._samples += 1
+        if self._samples > 1:
+            self.cost_seconds += max(0.0, seconds - self._usual_seconds)
+        self._next_step = step - 1 + min(LONGEST_INTERVAL, max(DENSE_INTERVAL, step // THINNING))
+        self.pause()

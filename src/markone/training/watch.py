@@ -1,0 +1,410 @@
+"""watch: follows a PyTorch training that is not ours, without changing it, and gives a Run.
+
+    with markone.watch(model, optimizer) as run:
+        ...                                    # the training loop, as it is
+    print(markone.diagnose(run.finished))
+
+Nothing is disturbed: no number is drawn, no tensor written, no mode switched; and whatever fails in here ends the watching, with one line
+of warning, and never the training.
+"""
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from markone.errors import MarkoneError
+from markone.training.conclude import conclude
+from markone.training.exceptions import see_exception
+from markone.training.modules import Modules, is_compiled
+from markone.training.pace import Pace
+from markone.training.places import line_of_binding, name_of, users_line
+from markone.training.record import Recorder, create_folder
+from markone.training.run import Run
+from markone.training.taps import Taps
+from markone.training.witness import Witness
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+BUDGET = 0.02  # of the training's time
+CONCLUDE_SECONDS = 1.0  # how often what is known so far is written down
+
+
+class StopWatching(BaseException):
+    """Ends a script after the number of steps that was asked for; no ``except Exception`` of a script holds it up."""
+
+
+def watch(
+    model: "nn.Module | Iterable[nn.Module]",
+    optimizer: "Optimizer | Iterable[Optimizer]",
+    *,
+    folder: Path | str | None = None,
+    every: "int | Literal['auto']" = "auto",
+    probes: bool = True,
+) -> "Watch":
+    """Watches a training loop: ``with markone.watch(model, optimizer) as run: ...``, or ``run = markone.watch(...)`` and ``run.close()``.
+
+    model, optimizer: one, or several (a GAN has two of each). folder: where the Run goes (default: a new one in runs/). every: a step in
+    so many is looked at closely; "auto" keeps the cost under 2 % of the training's time. probes: experiments on a copy of the net after the
+    second step. In a process group only rank 0 records. Raises nothing: what cannot be watched is said in one line on standard error.
+    """
+    import torch
+
+    nets = [model] if isinstance(model, torch.nn.Module) else list(model)
+    optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
+    stem = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "session").stem
+    watching = Watch(folder=folder, name=stem, every=every, probes=probes, door="api")
+    watching.begin(nets)
+    if watching.witness is not None:
+        for one in optimizers:
+            watching.meet(one, name=name_of(one), place=line_of_binding(one))
+    return watching
+
+
+class Watch:
+    """A watching that is on. As a context manager it closes itself."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path | str | None,
+        name: str,
+        every: "int | Literal['auto']" = "auto",
+        probes: bool = True,
+        door: str,
+        most_steps: int | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.taps = Taps()
+        self.witness: Witness | None = None
+        self.folder = Path(folder) if folder is not None else None
+        self.most_steps = most_steps
+        self.failure: str | None = None
+        self._name, self._every, self._probes, self._door = name, every, probes, door
+        self._recorder = recorder
+        self._concluded = time.monotonic()
+        self._anomaly = False
+        self._inside = False
+
+    # --- the user's side -----------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is not None and not isinstance(error, StopWatching):
+            self.saw_exception(error)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        self.close("interrupted" if interrupted else "failed" if isinstance(error, Exception) else "finished")
+
+    def saw_exception(self, error: BaseException) -> None:
+        """Takes what the exception that ends a training proves."""
+        if self.witness is not None:
+            self.guard(see_exception, self.witness, error)
+
+    def log(self, name: str, value: float) -> None:
+        """Records a number of the user's own at the present step, such as an accuracy."""
+        self.guard(self._log, name, value, "batch")
+
+    def validation(self, **metrics: float) -> None:
+        """Records what an evaluation gave: ``run.validation(loss=0.3, accuracy=0.91)``."""
+        for name, value in metrics.items():
+            self.guard(self._log, name, value, "validation")
+
+    def _log(self, name: str, value: float, part: str) -> None:
+        assert self.witness is not None
+        self.witness.validated |= part == "validation"
+        row = (self.witness.step, self.witness.epoch, part, name, float(value))
+        self.witness.recorder.scalars([row])
+
+    @property
+    def finished(self) -> Run:
+        """The record; complete once the watching is closed. Raises RunError where nothing could be recorded."""
+        return Run(self.folder or Path("runs"))
+
+    def close(self, status: str = "finished") -> None:
+        """Takes everything off and completes the record. Further calls do nothing."""
+        import torch
+
+        witness, self.witness = self.witness, None
+        self.taps.remove()
+        if witness is None:
+            return
+        if torch.is_anomaly_enabled() != self._anomaly:
+            torch.set_anomaly_enabled(self._anomaly, check_nan=False)
+        try:
+            if witness.window.sample is not None:
+                witness.window.sample.detach()
+            self._write(witness)
+            status = "non-finite" if witness.non_finite and status == "finished" else status
+            witness.recorder.event(status, step=witness.step)
+            witness.recorder.close(status)
+        except Exception as error:
+            self._warn(error)
+
+    # --- beginning -----------------------------------------------------------------------------------------------------------------
+
+    def begin(self, nets: "Iterable[nn.Module] | None") -> None:
+        """Opens the record and listens to backward passes, steps, clipping, scaling and schedules."""
+        import torch
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank():
+            return
+        try:
+            recorder = self._recorder or open_record(self.folder, self._name)
+            self.folder = recorder.folder
+            modules = Modules(nets)
+            self._anomaly = torch.is_anomaly_enabled()
+            pace = Pace(BUDGET, every=None if self._every == "auto" else self._every)
+            self.witness = Witness(recorder, modules, self.taps, self.guard, pace=pace, probes=self._probes)
+            self.witness.compiled = any(is_compiled(net) for net in modules.roots.values())
+            self.witness.meet_nets()
+            self.witness.trace_lines()
+            self._listen()
+        except Exception as error:
+            self.witness = None
+            self.taps.remove()
+            self._warn(error)
+
+    def meet(self, optimizer: "Optimizer", *, name: str | None, place: str | None) -> None:
+        """An optimizer is there: its steps are listened to."""
+        self.guard(self._meet, optimizer, name, place)
+
+    def _meet(self, optimizer: "Optimizer", name: str | None, place: str | None) -> None:
+        assert self.witness is not None
+        if any(one.optimizer is optimizer for one in self.witness.descents):
+            return
+        self.witness.meet_optimizer(optimizer, name=name, place=place)
+        if self._door == "api":
+            self.taps.add(
+                optimizer.register_step_pre_hook(self._before_step), optimizer.register_step_post_hook(self._after_step)
+            )
+
+    def _listen(self) -> None:
+        import torch
+        from torch.nn.utils import clip_grad
+        from torch.optim import lr_scheduler
+        from torch.utils.data import DataLoader
+
+        taps = self.taps
+        taps.replace(torch.autograd, "backward", self._around_backward)
+        taps.replace(clip_grad, "_clip_grads_with_norm_", self._after_clip)
+        scaler = torch.amp.grad_scaler.GradScaler
+        taps.replace(scaler, "scale", self._before_scale)
+        taps.replace(scaler, "unscale_", self._after_unscale)
+        taps.replace(scaler, "step", self._around_scaler)
+        taps.replace(DataLoader, "__iter__", self._before_epoch)
+        for schedule in vars(lr_scheduler).values():
+            if (
+                isinstance(schedule, type)
+                and "step" in vars(schedule)
+                and not issubclass(schedule, torch.optim.Optimizer)
+            ):
+                taps.replace(schedule, "step", self._before_schedule)
+        if self._door == "script":
+            from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+            taps.replace(torch.optim.Optimizer, "__init__", self._after_optimizer)
+            taps.replace(torch, "compile", self._before_compile)
+            taps.add(
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            )
+
+    # --- what hooks and replaced functions call ------------------------------------------------------------------------------------
+
+    def guard(self, act: Callable[..., Any], *arguments: Any) -> None:
+        """Calls it while watching; whatever it raises ends the watching and nothing else."""
+        if self.witness is None or self._inside:
+            return
+        self._inside = True
+        try:
+            act(*arguments)
+        except Exception as error:
+            self._give_up(error)
+        finally:
+            self._inside = False
+
+    def _give_up(self, error: Exception) -> None:
+        """Hooks may be running at this moment: they fall silent now, and are taken off at the end."""
+        witness, self.witness = self.witness, None
+        self._warn(error)
+        try:
+            if witness is not None:
+                for entry in witness.entries:
+                    entry.order.over = True
+                witness.recorder.event("unobserved", {"error": repr(error)}, step=witness.step)
+                witness.recorder.close("unobserved")
+        except Exception:
+            self.failure = repr(error)
+
+    def _warn(self, error: Exception) -> None:
+        self.failure = repr(error)
+        text = str(error) if isinstance(error, MarkoneError) else f"{type(error).__name__}: {error}"
+        print(f"markone: watching ended ({' '.join(text.split())}); the training goes on unobserved.", file=sys.stderr)
+
+    def _around_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def backward(tensors: Any = None, *arguments: Any, **options: Any) -> Any:
+            if self.witness is None:
+                return original(tensors, *arguments, **options)
+            self.guard(self.witness.before_backward, tensors)
+            try:
+                result = original(tensors, *arguments, **options)
+            except Exception as error:
+                if self.witness is not None:
+                    self.guard(self.witness.backward_failed, tensors, error)
+                raise
+            if self.witness is not None:
+                self.guard(self.witness.after_backward)
+            return result
+
+        return backward
+
+    def _before_step(self, optimizer: "Optimizer", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if self.witness is not None:
+            closure = any(callable(one) for one in (*arguments[1:], *options.values()))
+            self.guard(self.witness.before_step, optimizer, closure)
+
+    def _after_step(self, optimizer: "Optimizer", _arguments: tuple[Any, ...], _options: dict[str, Any]) -> None:
+        if self.witness is None:
+            return
+        witness = self.witness
+        self.guard(witness.after_step, optimizer)
+        if self.most_steps is not None and witness.step >= self.most_steps:
+            raise StopWatching
+        if (now := time.monotonic()) - self._concluded >= CONCLUDE_SECONDS and witness.window.inspected:
+            self._concluded = now
+            self.guard(self._write, witness)
+
+    def _write(self, witness: Witness) -> None:
+        """Writes down what is known so far."""
+        began = time.perf_counter()
+        conclude(witness)
+        record = witness.recorder
+        if witness.waiting:
+            witness.arrive()
+        record.fact("sightings", witness.sightings.to_list(), step=witness.step)
+        record.fact("watched", self._watched(witness), step=witness.step)
+        if witness.probing is not None:
+            guess, inputs = witness.probing.blind_guess(), witness.probing.input_fact()
+            if guess is not None:
+                record.fact("blind_guess", guess, step=witness.step)
+            if inputs is not None and "input" not in record.known_facts:
+                record.fact("input", inputs, step=witness.step)
+        record.fact("samples", {"training": len(witness.training_rows), "validation": witness.evaluated_count})
+        record.flush()
+        witness.pace.cost_seconds += time.perf_counter() - began
+
+    def _watched(self, witness: Witness) -> dict[str, Any]:
+        return {
+            "door": self._door,
+            "script": self._name,
+            "nets": [entry.name for entry in witness.entries],
+            "optimizers": [
+                {"name": one.name, "kind": type(one.optimizer).__name__, "place": one.place, "steps": one.steps,
+                 "adaptive": one.is_adaptive}
+                for one in witness.descents
+            ],
+            "unseen": witness.unseen(),
+        }  # fmt: skip
+
+    def _after_clip(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def clip(parameters: Any, most: float, total: Any, *arguments: Any, **options: Any) -> Any:
+            if self.witness is not None:
+                self.guard(self.witness.clipped, parameters, most, total)
+            return original(parameters, most, total, *arguments, **options)
+
+        return clip
+
+    def _before_scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def scale(scaler: Any, *arguments: Any, **options: Any) -> Any:
+            if self.witness is not None and scaler.is_enabled():
+                self.guard(self.witness.scaled, scaler)
+            return original(scaler, *arguments, **options)
+
+        return scale
+
+    def _after_unscale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def unscale(scaler: Any, optimizer: "Optimizer") -> Any:
+            if self.witness is not None and scaler.is_enabled():
+                self.guard(self.witness.unscaled, optimizer)
+            return original(scaler, optimizer)
+
+        return unscale
+
+    def _around_scaler(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def step(scaler: Any, optimizer: "Optimizer", *arguments: Any, **options: Any) -> Any:
+            witness = self.witness
+            before = witness.descent_of(optimizer).steps if witness is not None else 0
+            result = original(scaler, optimizer, *arguments, **options)
+            if self.witness is not None and scaler.is_enabled():
+                self.guard(self.witness.scaler_stepped, optimizer, before)
+            return result
+
+        return step
+
+    def _before_epoch(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def iterate(loader: Any) -> Any:
+            if self.witness is not None:
+                self.guard(self.witness.iterated, loader)
+            return original(loader)
+
+        return iterate
+
+    def _before_schedule(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def step(schedule: Any, *arguments: Any, **options: Any) -> Any:
+            if self.witness is not None:
+                self.guard(self.witness.scheduled, schedule)
+            return original(schedule, *arguments, **options)
+
+        return step
+
+    def _after_optimizer(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def construct(optimizer: "Optimizer", *arguments: Any, **options: Any) -> None:
+            original(optimizer, *arguments, **options)
+            self.guard(self._found_optimizer, optimizer)
+
+        return construct
+
+    def _found_optimizer(self, optimizer: "Optimizer") -> None:
+        assert self.witness is not None
+        self._meet(optimizer, None, users_line())
+        self.witness.find_nets([one for group in optimizer.param_groups for one in group["params"]])
+
+    def _before_compile(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def compile(*arguments: Any, **options: Any) -> Any:
+            self.guard(self._compiles)
+            return original(*arguments, **options)
+
+        return compile
+
+    def _compiles(self) -> None:
+        assert self.witness is not None
+        self.witness.leave_nets()
+
+
+def open_record(folder: Path | None, name: str) -> Recorder:
+    """A new run folder without a recipe, and its recorder. Raises RunError where it cannot be written."""
+    import torch
+
+    from markone.device import Environment
+
+    made = create_folder(folder, recipe=None, name=name, environment=Environment.here(torch.device("cpu")), split=None)
+    recorder = Recorder(made)
+    recorder.claim()
+    recorder.event("started", step=0)
+    return recorder
