@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from markone.training.evaluate import Predictor, open_test
     from markone.training.loop import Training, fit
     from markone.training.run import Run, find_run
+    from markone.training.watch import Watch, watch
 
 __version__ = VERSION
 
@@ -33,11 +34,13 @@ HOMES = {
     "SpecError": "markone.errors",
     "Training": "markone.training.loop",
     "TrainingError": "markone.errors",
+    "Watch": "markone.training.watch",
     "choose_recipe": "markone.training.choose",
     "diagnose": "markone.diagnosis.diagnose",
     "find_run": "markone.training.run",
     "fit": "markone.training.loop",
     "open_test": "markone.training.evaluate",
+    "watch": "markone.training.watch",
 }
 
 __all__ = [
@@ -53,12 +56,14 @@ __all__ = [
     "SpecError",
     "Training",
     "TrainingError",
+    "Watch",
     "__version__",
     "choose_recipe",
     "diagnose",
     "find_run",
     "fit",
     "open_test",
+    "watch",
 ]
 
 

@@ -21,11 +21,13 @@ from markone.cli.runs import runs
 from markone.cli.show import show
 from markone.cli.test import estimate
 from markone.cli.train import train
+from markone.cli.watch import watch
 from markone.errors import InputError, MarkoneError
 from markone.version import VERSION
 
 VERBS: dict[str, Callable[..., None]] = {
     "train": train,
+    "watch": watch,
     "runs": runs,
     "show": show,
     "compare": compare,
@@ -38,12 +40,16 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 
 
+SETTINGS = {"watch": {"allow_interspersed_args": False}}
+"""What follows the script belongs to the script, options and all."""
+
+
 def build_app() -> typer.Typer:
     """The typer app with every verb."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(root)
     for name, verb in VERBS.items():
-        app.command(name)(verb)
+        app.command(name, context_settings=SETTINGS.get(name))(verb)
     return app
 
 

@@ -27,7 +27,8 @@ def input_unnormalized(run: Run) -> Iterator[Finding]:
             f"The column {large['name']} is {ratio:,.0f} times larger than {small['name']} varies: a learning rate that the first"
             f" can bear is {ratio**2:.0e} times too small for the second."
         )
-        yield _finding(run, ratio, limit.INPUT_SPREAD, str(large["name"]), message)
+        # of a watched training one batch is known, in which a column that is seldom used hardly varies
+        yield _finding(run, ratio, limit.INPUT_SPREAD, str(large["name"]), message, soft=run.recipe is None)
     elif scale >= limit.INPUT_SCALE:
         message = (
             f"The inputs are {scale:.3g} in size (root mean square; from {fact['smallest']:.4g} to {fact['largest']:.4g}), and the"

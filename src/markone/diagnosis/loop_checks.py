@@ -19,7 +19,8 @@ def zero_grad_missing(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"The gradients of earlier steps are never cleared: at {often(one)} the backward pass added to gradients that {one.subject} had"
+            f"The gradients of earlier steps are never cleared: at {often(one)} the backward pass added to"
+            f" gradients that {one.subject} had"
             " already used. Call optimizer.zero_grad() before every backward pass.",
             where=one.subject,
         )
@@ -33,7 +34,8 @@ def accumulation_not_divided(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.NOTE if adaptive else Severity.WARNING,
-            f"The gradients of {passes} batches are added up before each step, and the loss is not divided by {passes}: {effect}. Write"
+            f"The gradients of {passes} batches are added up before each step, and the loss is not divided by"
+            f" {passes}: {effect}. Write"
             f" (loss / {passes}).backward().",
             where=one.subject,
             measured=one.details["weight"],
@@ -48,7 +50,8 @@ def optimizer_missing_parameters(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"{listed(names)} get a gradient in every step and no optimizer holds them: they stay as they were initialized. Give the optimizer"
+            f"{listed(names)} get a gradient in every step and no optimizer holds them: they stay as they were"
+            " initialized. Give the optimizer"
             " all parameters, or freeze these with requires_grad_(False).",
             where=str(names[0]),
             measured=float(len(names)),
@@ -62,7 +65,8 @@ def optimizer_stale_parameters(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"{one.subject} holds {stale} parameters that no net has any more, and not {listed(names)}, which took their place: layers were"
+            f"{one.subject} holds {stale} parameters that no net has any more, and not {listed(names)}, which"
+            " took their place: layers were"
             " replaced after it was made. Make the optimizer last.",
             where=str(names[0]),
             measured=float(stale),
@@ -77,7 +81,8 @@ def frozen_parameters_trained_for_nothing(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE if every else Severity.NOTE,
-            f"{'All' if every else len(names)} of the {total} parameters that {one.subject} holds are frozen (requires_grad is False), such as"
+            f"{'All' if every else len(names)} of the {total} parameters that {one.subject} holds are frozen"
+            " (requires_grad is False), such as"
             f" {names[0]}: it never changes them.",
             where=str(names[0]),
             measured=len(names) / total,
@@ -91,7 +96,8 @@ def unregistered_parameters(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"{path} stands in a plain list or dict: net.parameters(), the optimizer and the state dict do not know it, and it is never trained,"
+            f"{path} stands in a plain list or dict: net.parameters(), the optimizer and the state dict do not"
+            " know it, and it is never trained,"
             " though the loss reaches it. Use nn.ModuleList or nn.ModuleDict.",
             where=str(path),
             measured=1.0,
@@ -111,7 +117,8 @@ def graph_detached(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"The loss is cut off from the net: {how}. Look for detach(), .data, .item(), numpy(), torch.no_grad() or a tensor made anew between"
+            f"The loss is cut off from the net: {how}. Look for detach(), .data, .item(), numpy(),"
+            " torch.no_grad() or a tensor made anew between"
             " the net and the loss.",
             where=str(names[0]) if names else None,
             measured=1.0,
@@ -126,7 +133,8 @@ def no_gradient(run: Run) -> Iterator[Finding]:
             yield proven(
                 one,
                 Severity.SEVERE,
-                "backward() raised: nothing that the loss depends on requires a gradient, as all parameters are frozen.",
+                "backward() raised: nothing that the loss depends on requires a gradient, as all parameters are"
+                " frozen.",
                 measured=1.0,
             )
             continue
@@ -149,8 +157,10 @@ def eval_mode_missing(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"{one.subject} has dropout or batch normalization and was evaluated in training mode ({one.hits} of {one.of} passes without a"
-            " graph): units are dropped, batches set the statistics, and the figure is not that of the net. Call model.eval() before.",
+            f"{one.subject} has dropout or batch normalization and was evaluated in training mode ({one.hits} of"
+            f" {one.of} passes without a"
+            " graph): units are dropped, batches set the statistics, and the figure is not that of the net. Call"
+            " model.eval() before.",
             where=one.subject,
         )
 
@@ -161,7 +171,8 @@ def stuck_in_eval_mode(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"{one.subject} is trained in evaluation mode ({often(one)}): dropout does nothing, and batch normalization uses statistics that"
+            f"{one.subject} is trained in evaluation mode ({often(one)}): dropout does nothing, and batch"
+            " normalization uses statistics that"
             " never change. Call model.train() before the loop.",
             where=one.subject,
         )
@@ -173,7 +184,8 @@ def train_mode_after_validation_missing(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"{one.subject} was in training mode at first, and from step {one.first_step} on it is trained in evaluation mode: model.train() is"
+            f"{one.subject} was in training mode at first, and from step {one.first_step} on it is trained in"
+            " evaluation mode: model.train() is"
             " missing after the evaluation.",
             where=one.subject,
         )
@@ -199,7 +211,8 @@ def backward_without_step(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"{passes} backward passes and not one step of {one.subject}: the weights are still those of the beginning. Call"
+            f"{passes} backward passes and not one step of {one.subject}: the weights are still those of the"
+            " beginning. Call"
             " optimizer.step(), with its brackets.",
             where=one.subject,
             measured=float(passes),
@@ -213,8 +226,10 @@ def scheduler_collapsed(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"The learning rate fell from {largest:.3g} under a thousandth of it by step {one.first_step} and is {now:.3g}: {one.hits} of"
-            f" {one.of} steps changed next to nothing. A schedule that counts epochs is most likely stepped with every batch.",
+            f"The learning rate fell from {largest:.3g} under a thousandth of it by step {one.first_step} and is"
+            f" {now:.3g}: {one.hits} of"
+            f" {one.of} steps changed next to nothing. A schedule that counts epochs is most likely stepped with"
+            " every batch.",
             where=one.subject,
             measured=now / largest,
             reference=float(limit.COLLAPSED),
@@ -227,7 +242,8 @@ def scheduler_before_optimizer(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.NOTE,
-            f"scheduler.step() was called before the first step of {one.subject}: the first value of the schedule is skipped. Call it after"
+            f"scheduler.step() was called before the first step of {one.subject}: the first value of the schedule"
+            " is skipped. Call it after"
             " optimizer.step().",
             where=one.subject,
         )
@@ -243,7 +259,8 @@ def clip_too_small(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.NOTE if adaptive else Severity.WARNING,
-            f"Clipping makes the gradient {times(factor)} times smaller in the median, at {share(one.share)} of the steps: {effect}, and all"
+            f"Clipping makes the gradient {times(factor)} times smaller in the median, at {share(one.share)} of"
+            f" the steps: {effect}, and all"
             " of one length. Raise max_norm to what the gradient's norm usually is.",
             where=one.subject,
             measured=factor,
@@ -257,7 +274,8 @@ def unscaled_clip(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"Gradients are clipped to {one.details['most']:g} while GradScaler still multiplies them, and divided by its scale after: they end"
+            f"Gradients are clipped to {one.details['most']:g} while GradScaler still multiplies them, and"
+            " divided by its scale after: they end"
             " tens of thousands of times too small. Call scaler.unscale_(optimizer) before clipping.",
             where=one.subject,
         )
@@ -271,7 +289,8 @@ def skipped_steps(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"GradScaler skipped {one.hits} of {one.of} steps: gradients overflow in half precision again and again, which lowering the scale"
+            f"GradScaler skipped {one.hits} of {one.of} steps: gradients overflow in half precision again and"
+            " again, which lowering the scale"
             " does not mend. Look for a loss or an activation that is far too large, or use bfloat16.",
             where=one.subject,
         )
@@ -285,7 +304,8 @@ def validation_never_ran(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.NOTE,
-            f"The net was not evaluated once in {one.details['steps']:,} steps: whether it learned or remembered cannot be told.",
+            f"The net was not evaluated once in {one.details['steps']:,} steps: whether it learned or remembered"
+            " cannot be told.",
             measured=0.0,
             reference=1.0,
         )
@@ -297,7 +317,8 @@ def validation_in_training(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"{one.hits:,} of {one.of:,} different samples that {one.subject} was evaluated on were seen in training too: its figure is no estimate"
+            f"{one.hits:,} of {one.of:,} different samples that {one.subject} was evaluated on were seen in"
+            " training too: its figure is no estimate"
             " for new data. Split before training, and evaluate on the part that is left out.",
             where=one.subject,
         )
@@ -310,14 +331,16 @@ def order_not_shuffled(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"The training data comes sorted by its labels ({one.hits} of {one.of} batches that were looked at ascend or hold one class): every"
+            f"The training data comes sorted by its labels ({one.hits} of {one.of} batches that were looked at"
+            " ascend or hold one class): every"
             " batch pulls the net to its own class. Shuffle, with shuffle=True or torch.randperm.",
         )
     elif one := found.get(False):
         yield proven(
             one,
             Severity.NOTE,
-            f"The {one.details['period']} batches of an epoch come in the same order with the same samples every time: shuffle anew for every"
+            f"The {one.details['period']} batches of an epoch come in the same order with the same samples every"
+            " time: shuffle anew for every"
             " epoch.",
         )
 
@@ -329,14 +352,16 @@ def memory_growth(run: Run) -> Iterator[Finding]:
             continue
         if one.subject == "held":
             message = (
-                f"The graphs of past losses are kept alive ({one.details['graphs']} of them at step {one.first_step}), and memory grows with every"
+                f"The graphs of past losses are kept alive ({one.details['graphs']} of them at step"
+                f" {one.first_step}), and memory grows with every"
                 " step: something adds up or lists the loss itself. Use loss.item() or loss.detach()."
             )
         elif one.details.get("raised"):
             message = "The backward pass went into the graph of an earlier step: a hidden state or a loss is carried over. Call detach() on it."
         else:
             message = (
-                f"The graph of step {one.first_step} reaches {one.details['nodes']} nodes of earlier steps: something that depends on the weights"
+                f"The graph of step {one.first_step} reaches {one.details['nodes']} nodes of earlier steps:"
+                " something that depends on the weights"
                 " is carried over, and every backward pass is longer than the last. Call detach() on it."
             )
         yield proven(one, Severity.WARNING, message, measured=float(one.hits))
@@ -362,8 +387,10 @@ def batch_norm_tiny_batch(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"Batch normalization {one.subject or ''} normalizes {rows} sample{'s' if rows != 1 else ''} at a time ({values} values per channel):"
-            " its statistics are chance, and not those it uses in evaluation. Use larger batches, or group normalization.",
+            f"Batch normalization {one.subject or ''} normalizes {rows} sample{'s' if rows != 1 else ''} at a"
+            f" time ({values} values per channel):"
+            " its statistics are chance, and not those it uses in evaluation. Use larger batches, or group"
+            " normalization.",
             where=one.subject,
             measured=float(rows),
             reference=float(limit.TINY_BATCH),
@@ -379,7 +406,8 @@ def cross_talk(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING,
-            f"The output of {one.subject} for one sample depends on the other samples of its batch, by {share(influence)} of how it depends on its"
+            f"The output of {one.subject} for one sample depends on the other samples of its batch, by"
+            f" {share(influence)} of how it depends on its"
             " own: a view or reshape mixes axes, batch_first is missing, or something runs over the batch axis.",
             where=one.subject,
             measured=influence,

@@ -20,7 +20,8 @@ def double_softmax(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"The output of a {first} goes into a loss that takes the {second} itself: what it sees lies {ends} of its range at best, and"
+            f"The output of a {first} goes into a loss that takes the {second} itself: what it sees lies {ends}"
+            " of its range at best, and"
             " the gradient is flat. Give the loss the raw scores (logits).",
         )
 
@@ -44,7 +45,8 @@ def softmax_on_single_unit(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"A softmax over an axis of size 1 (of {shape}) gives 1 whatever the net computes, with no gradient: use a sigmoid, or two"
+            f"A softmax over an axis of size 1 (of {shape}) gives 1 whatever the net computes, with no gradient:"
+            " use a sigmoid, or two"
             " outputs.",
         )
 
@@ -56,7 +58,8 @@ def softmax_wrong_axis(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"The softmax in front of the loss runs over axis 0 of {shape}, the batch: the samples share one probability of 1, and the"
+            f"The softmax in front of the loss runs over axis 0 of {shape}, the batch: the samples share one"
+            " probability of 1, and the"
             " classes of a sample do not compete. Write dim=1 (or -1).",
         )
 
@@ -68,7 +71,8 @@ def loss_broadcast(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.SEVERE,
-            f"The prediction of shape {given} and the target were spread to {made} inside the loss: every prediction is compared with every"
+            f"The prediction of shape {given} and the target were spread to {made} inside the loss: every"
+            " prediction is compared with every"
             " target, and the best answer is their mean. Give both the same shape, with squeeze(1) or unsqueeze(1).",
         )
 
@@ -117,13 +121,15 @@ def _out_of_range(one: Sighting) -> str:
     span = f"from {facts['smallest']:g} to {facts['largest']:g}"
     if "outputs" in facts:
         return (
-            f"The labels run {span}, and the net has {facts['outputs']} outputs, for the classes 0 to {facts['outputs'] - 1}: give it"
+            f"The labels run {span}, and the net has {facts['outputs']} outputs, for the classes 0 to"
+            f" {facts['outputs'] - 1}: give it"
             f" {facts['largest'] + 1:g}, or number the classes from 0."
         )
     if "activation" in facts:
         least, most = float(facts["least"]), float(facts["most"])
         return (
-            f"The targets run {span}, and the {facts['activation'].lower()} at the net's end gives {least:g} to {most:g}: it can never reach"
+            f"The targets run {span}, and the {facts['activation'].lower()} at the net's end gives {least:g} to"
+            f" {most:g}: it can never reach"
             " them. Scale the targets, or leave the last activation out."
         )
     return f"The targets of a binary cross-entropy run {span}; they must lie between 0 and 1. Scale or map them."

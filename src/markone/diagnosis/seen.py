@@ -31,7 +31,10 @@ def proven(
     measured: float | None = None,
     reference: float = 0.0,
 ) -> Finding:
-    """A finding that needs no threshold. measured: by default the share of the occasions on which it held; reference: that of a sound loop."""
+    """A finding that needs no threshold.
+
+    measured: by default the share of the occasions on which it held. reference: that of a sound loop.
+    """
     return Finding(
         slug=one.kind,
         severity=severity,

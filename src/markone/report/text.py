@@ -89,6 +89,7 @@ def finding_line(finding: Finding) -> Text:
 
 def _finding_text(place: int, finding: Finding) -> RenderableType:
     where = f", {finding.where}" if finding.where else ""
+    where += f", {finding.place}" if finding.place else ""
     head = Text.assemble(
         f"{place}. ",
         (finding.severity.value, STYLES[finding.severity]),

@@ -238,7 +238,9 @@ def _labels(witness: Witness) -> None:
     ascending = sum(one[3] for one in mixed)
     in_rows = len(mixed) >= LEAST_WINDOWS and 2 * ascending > len(mixed)
     changes = sum(a != b for a, b in pairwise(pure))
-    in_blocks = len(pure) >= LEAST_WINDOWS and len(set(pure)) > 1 and len(pure) > 4 * len(mixed) and 2 * changes < len(pure)
+    in_blocks = (
+        len(pure) >= LEAST_WINDOWS and len(set(pure)) > 1 and len(pure) > 4 * len(mixed) and 2 * changes < len(pure)
+    )
     either = len(mixed) + len(pure) >= 5 and pure and mixed and ascending == len(mixed) and len(pure) > len(mixed)
     if len(classes) > 1 and (in_rows or in_blocks or (either and len(set(pure)) > 1)):
         witness.sightings.note(

@@ -234,7 +234,8 @@ def _number(node: Node) -> tuple[bool, float | None] | None:
 
 
 def _term(kind: str, node: Node, sign: int, factor: float | None, averaged: bool, *, feed: Feed, **more: Any) -> Term:
-    shape = feed.shape or _shape(node)
+    given = _saved(node, "self") if kind in LOSSES.values() else None
+    shape = tuple(given.shape) if given is not None else feed.shape or _shape(node)
     return Term(kind, node, sign, factor, averaged, feed, shape[0] if shape else 1, users_line_of(node), **more)
 
 

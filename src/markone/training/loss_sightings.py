@@ -40,7 +40,12 @@ def of_loss(reading: Reading, *, maximized: bool, scale: float, alone: bool) -> 
             uphill = (term.sign < 0) != maximized
             yield Seen("loss-sign-flipped", uphill, term.place, {"loss": term.kind, "maximized": maximized})
         if term.kind == "log-probability" and alone and len(reading.terms) == 1 and term.factor is not None:
-            yield Seen("loss-sign-flipped", (term.sign > 0) != maximized, term.place, {"loss": "the log-probability"})
+            yield Seen(
+                "loss-sign-flipped",
+                (term.sign > 0) != maximized,
+                term.place,
+                {"loss": "the log-probability", "maximized": maximized},
+            )
         weight = None if term.weight is None else term.weight / scale
         if term.kind in NON_NEGATIVE and weight is not None and term.rows > 1:
             summed = not term.averaged and weight > 1.5

@@ -60,8 +60,8 @@ class Subject:
 
     arguments, options: of its forward; tensors whose first axis is the batch hold ``rows`` rows. pick: which tensor of what forward
     returns is the prediction, (rows or rows k, ...). loss: the mean loss of a prediction of all rows. shuffled: the same with the
-    targets' rows rolled by one. Both are None where unknown. by_row: every target belongs to one row, so that the first axis is the batch for
-    certain, and not time.
+    targets' rows rolled by one. Both are None where unknown. by_row: every target belongs to one row, so that the first axis is
+    the batch for certain, and not time.
     """
 
     net: nn.Module

@@ -221,7 +221,11 @@ class Probing:
     def blind_guess(self) -> dict[str, float] | None:
         """What somebody loses who knows the targets' distribution and not the inputs."""
         kinds = {kind for kind, _ in self._targets}
-        if len(kinds) != 1 or len(self.witness.descents) > 1 or sum(target.shape[0] if target.ndim else 1 for _, target in self._targets) < 8:
+        if (
+            len(kinds) != 1
+            or len(self.witness.descents) > 1
+            or sum(target.shape[0] if target.ndim else 1 for _, target in self._targets) < 8
+        ):
             return None
         import torch
 
@@ -252,7 +256,7 @@ class Probing:
             return None
         features = batch.detach().double().transpose(0, 1).flatten(1)
         means, stds = features.mean(1).tolist(), features.std(1, correction=0).tolist()
-        what = "column" if batch.ndim == 2 else "channel"
+        what = "" if batch.ndim == 2 else "channel "
         return {
             "mean": float(features.mean()),
             "std": float(features.std(correction=0)),
@@ -260,7 +264,7 @@ class Probing:
             "largest": float(features.max()),
             "finite": bool(features.isfinite().all()),
             "features": [
-                {"name": f"{what} {place}", "mean": mean, "std": std}
+                {"name": f"{what}{place}", "mean": mean, "std": std}
                 for place, (mean, std) in enumerate(zip(means[:100], stds[:100], strict=True))
             ],
         }
@@ -269,7 +273,9 @@ class Probing:
 def _is_by_row(term: Term, call: Call) -> bool:
     """Whether there is one target for every entry of the first axis of what the net was given, and no target has more axes."""
     target, first = term.saved("target"), next(call.tensors(), None)
-    return target is not None and first is not None and target.ndim == 1 and first.ndim > 0 and len(first) == len(target)
+    return (
+        target is not None and first is not None and target.ndim == 1 and first.ndim > 0 and len(first) == len(target)
+    )
 
 
 def _finite(values: "torch.Tensor") -> bool:

@@ -16,10 +16,10 @@ from markone.training.watch import StopWatching, Watch, open_record
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a watched script ended. code: its exit code. run: its record; None where nothing could be recorded."""
+    """How a watched script ended. code: its exit code. run: its record. stopped: after the number of steps that was asked for."""
 
     code: int
-    run: Run | None
+    run: Run
     stopped: bool = False
 
 

@@ -67,6 +67,10 @@ class Sightings:
         """What was true of the training so far need not be true of what it has become."""
         self._noted = {}
 
+    def hits(self) -> list[Sighting]:
+        """Those that held on at least half of the occasions."""
+        return [one for one in [*self._found.values(), *self._noted.values()] if one.hits and one.share >= 0.5]
+
     def to_list(self) -> list[dict[str, Any]]:
         return [dataclasses.asdict(one) for one in (*self._found.values(), *self._noted.values())]
 

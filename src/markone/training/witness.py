@@ -152,9 +152,12 @@ class Witness:
         self.training_rows: set[int] = set()
         self.evaluated_rows: dict[str, list[int]] = {}
         self.labels: list[tuple[int, int, int, bool, int]] = []  # step, first, last, sorted, distinct
+        self.last_loss: float | None = None
         self.backward_place: str | None = None
         self._versions: dict[int, int] = {}
-        self.picks_rows = False  # the loss takes some rows of the outputs only, so that being shown is not being trained on
+        self.picks_rows = (
+            False  # the loss takes some rows of the outputs only, so that being shown is not being trained on
+        )
         self._layers_known = False
         self._searches = 0
         self._strangers: set[int] = set()
@@ -565,7 +568,8 @@ class Witness:
         loss = window.loss
         assert loss is not None
         if loss.device.type == "cpu":
-            self.recorder.scalars([(self.step, self.epoch, "batch", "loss", loss.item() / self._scale(window))])
+            self.last_loss = loss.item() / self._scale(window)
+            self.recorder.scalars([(self.step, self.epoch, "batch", "loss", self.last_loss)])
         else:  # reading it now would make the host wait
             self.waiting.append((self.step, "loss", loss.clone()))
         self._flush()
