@@ -14,6 +14,8 @@ from markone.spec import Spec
 if TYPE_CHECKING:
     from torch import nn
 
+EARLY_STRIDE = 4
+
 
 class FineTuning(Spec):
     """Frozen layers, and factors of the learning rate by layer. A pattern takes all of a layer that it names.
@@ -66,6 +68,25 @@ def _factor(text: str) -> tuple[str, float]:
             " what is not to learn at all with fine_tuning.frozen.",
         )
     return pattern.strip(), factor
+
+
+def early_layers(net: "nn.Module", input_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The layers with weights that see the picture at a quarter of its sides or finer, by the shortest names that take no others.
+
+    Edges, colours and corners are there, the same for every data set (Yosinski et al. 2014, figure 2), and half of the computing.
+    """
+    from markone.nets.summary import summarize
+
+    layers = [layer for layer in summarize(net, input_shape).layers if layer.parameters]
+    early = {layer.name: max(layer.effective_stride or (EARLY_STRIDE + 1,)) <= EARLY_STRIDE for layer in layers}
+    names = []
+    for name in (name for name, is_early in early.items() if is_early):
+        parts = name.split(".")
+        prefixes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+        names.append(
+            next(one for one in prefixes if all(is_early for other, is_early in early.items() if _fits(one, other)))
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def still(net: "nn.Module") -> "Iterator[nn.Module]":

@@ -357,7 +357,10 @@ def memory_growth(run: Run) -> Iterator[Finding]:
                 " step: something adds up or lists the loss itself. Use loss.item() or loss.detach()."
             )
         elif one.details.get("raised"):
-            message = "The backward pass went into the graph of an earlier step: a hidden state or a loss is carried over. Call detach() on it."
+            message = (
+                "The backward pass went into the graph of an earlier step: a hidden state or a loss is carried over."
+                " Call detach() on it."
+            )
         else:
             message = (
                 f"The graph of step {one.first_step} reaches {one.details['nodes']} nodes of earlier steps:"

@@ -35,7 +35,7 @@ def non_finite(run: Run) -> Iterator[Finding]:
     if is_finite(run):
         return
     fact, losses, step = run.facts.get("non_finite", {}), run.scalars("loss", "batch"), _bad_step(run)
-    where = _first_bad_layer(run, step)
+    where = fact.get("module") or _first_bad_layer(run, step)
     what = {"nan": "not a number", "inf": "infinite"}.get(fact.get("loss", "nan"), "not a number")
     planned = run.facts.get("plan", {}).get("total_steps", step)
     message = f"The loss is {what} at step {step:,}"
@@ -44,12 +44,17 @@ def non_finite(run: Run) -> Iterator[Finding]:
         message += f"; it was {before[-1]:.3g} just before, and {before[0]:.3g} at first"
     if fact.get("inputs_finite") is False:
         message += "; the inputs themselves hold values that are no numbers"
+    elif fact.get("parameters"):
+        message += f"; the weights {fact['parameters'][0]} were no numbers before the step, so the gradient of an earlier one was none"
     elif where:
         message += f"; the first layer that overflows is {where}"
+    elif fact.get("operation"):
+        message += f"; the first operation that gave such a value is {fact['operation']}"
     yield Finding(
         slug="non-finite",
         severity=Severity.SEVERE,
         where=where,
+        place=fact.get("line") or fact.get("place"),
         since_step=step,
         measured=float(step),
         reference=float(planned),

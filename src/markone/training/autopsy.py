@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from markone.training.graph import read
+from markone.training.graph import name_of_node, read, saved
 from markone.training.places import users_line_of
 
 if TYPE_CHECKING:
@@ -32,26 +32,31 @@ def autopsy(root: "torch.Tensor", modules: "Modules", call: Any) -> dict[str, An
 
 
 def _operation(root: "torch.Tensor") -> dict[str, Any]:
-    """The oldest node that saved a value which is not finite; the root's own where none did."""
+    """The oldest node that must have given, or was given, a value which is not finite; the root's own where none shows it."""
     nodes = sorted(read(root).nodes, key=lambda node: node._sequence_nr())
     for node in nodes:
-        if any(not _is_finite(value) for value in _kept(node)):
-            return {"operation": node.name().removesuffix("0").removesuffix("Backward"), "line": users_line_of(node)}
-    return {"operation": nodes[-1].name().removesuffix("0").removesuffix("Backward") if nodes else None}
+        impossible = _impossible(node)
+        if impossible or any(not _is_finite(value) for value in _kept(node)):
+            return {"operation": impossible or name_of_node(node), "line": users_line_of(node)}
+    return {"operation": name_of_node(nodes[-1]) if nodes else None}
+
+
+def _impossible(node: Any) -> str | None:
+    """A logarithm of nothing or less, a division by zero: their inputs are finite, and are kept."""
+    name, values = name_of_node(node), dict(zip(SAVED, _saved(node), strict=True))
+    if name in ("Log", "Log2", "Log10") and values["self"] is not None:
+        return f"{name} of a value that is not over 0" if bool((values["self"] <= 0).any()) else None
+    if name == "Div" and values["other"] is not None:
+        return "Div by zero" if bool((values["other"] == 0).any()) else None
+    return None
 
 
 def _kept(node: Any) -> "list[torch.Tensor]":
-    import torch
+    return [value for value in _saved(node) if value is not None]
 
-    values = []
-    for name in SAVED:
-        try:
-            value = getattr(node, f"_saved_{name}", None)
-        except RuntimeError:
-            continue
-        if isinstance(value, torch.Tensor):
-            values.append(value)
-    return values
+
+def _saved(node: Any) -> "list[torch.Tensor | None]":
+    return [saved(node, name) for name in SAVED]
 
 
 def _is_finite(value: "torch.Tensor") -> bool:

@@ -10,6 +10,7 @@ from markone.data.dataset import Dataset
 from markone.data.source import DataSource
 from markone.data.split import policy_fractions
 from markone.device import choose_device, has_bfloat16
+from markone.fine_tuning import early_layers
 from markone.nets import NETS, ConvNet, MarkOne
 from markone.nets.weights import statistics_of
 from markone.recipe import Recipe
@@ -156,11 +157,16 @@ def _fine_tuning(dataset: Dataset, net: str | None) -> dict[str, Any]:
     }
     if dataset.input_shape[0] == len(mean):
         fields["normalization"] = {"kind": "fixed", "mean": mean, "std": std}
-    if any(net in spec.variants and "stem" in spec.model_fields for spec in NETS):
-        fields["net"] = {
-            "kind": net,
-            "stem": "imagenet",
-        }  # the stem that the weights are of, however small the pictures
+    family = next((spec for spec in NETS if net in spec.variants and spec.images_only), None)
+    if family is None or net == "timm":
+        return fields
+    chosen = {"kind": net}
+    if "stem" in family.model_fields:
+        chosen["stem"] = "imagenet"  # the stem that the weights are of, however small the pictures
+        fields["net"] = chosen
+    if family.gives == "scores" and dataset.is_classification:
+        twin = family.from_dict(chosen).build(dataset.input_shape, len(dataset.classes or ()))
+        fields["fine_tuning"] = {"frozen": early_layers(twin, dataset.input_shape)}
     return fields
 
 

@@ -33,7 +33,7 @@ def conclude(witness: Witness) -> None:
     _leaks(witness)
     known = [entry for entry in witness.entries if entry.trained]
     if known and at >= LEAST_WINDOWS and not witness.validated and not any(entry.evaluations for entry in known):
-        witness.sightings.note("validation-never-ran", None, step=at, steps=at)
+        witness.sightings.note("validation-never-ran", None, step=at, place=witness.call_place, steps=at)
 
 
 def _gradients(witness: Witness, descent: Descent) -> None:
@@ -147,7 +147,7 @@ def _missing(witness: Witness) -> None:
                 held=len(descent.parameters),
             )
     for path in hidden:
-        witness.sightings.note("unregistered-parameters", path, step=1, place=None, path=path)
+        witness.sightings.note("unregistered-parameters", path, step=1, place=witness.call_place, path=path)
 
 
 def _frozen(witness: Witness, descent: Descent) -> None:
@@ -225,7 +225,9 @@ def _modes(witness: Witness) -> None:
 def _order(witness: Witness) -> None:
     for entry in witness.entries:
         if entry.trained and entry.order.repeats:
-            witness.sightings.note("order-not-shuffled", entry.name, step=1, period=entry.order.period, sorted=False)
+            witness.sightings.note(
+                "order-not-shuffled", entry.name, step=1, place=entry.place, period=entry.order.period, sorted=False
+            )
 
 
 def _labels(witness: Witness) -> None:
@@ -247,6 +249,7 @@ def _labels(witness: Witness) -> None:
             "order-not-shuffled",
             "labels",
             step=witness.labels[0][0] + 1,
+            place=witness.call_place,
             hits=ascending + len(pure),
             of=len(witness.labels),
             sorted=True,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from markone.training.monitor import Row
-from markone.training.taps import Ear
+from markone.training.taps import Ear, Taps
 from markone.training.vitals import activation_of, norms, of_outputs, role, total_norm
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ PART = 2**16  # weights of a tensor of a larger net that are compared before and
 class NetSample:
     """The vitals of one step, from its forward pass until after its update."""
 
-    def __init__(self, layers: "Iterable[tuple[str, nn.Module]]", guard: Callable[..., None]) -> None:
-        self._guard = guard
+    def __init__(self, layers: "Iterable[tuple[str, nn.Module]]", guard: Callable[..., None], taps: Taps) -> None:
+        from torch import nn
+
+        self._guard, self._taps = guard, taps
         self.order: list[tuple[str, nn.Module]] = []
         self.ran: dict[str, int] = {}  # every layer that was called, and its place in the order
         self.batches: list[
@@ -35,12 +37,18 @@ class NetSample:
         self._seen: set[str] = set()
         self._handles: list[RemovableHandle] = []
         self._weights: list[tuple[str, torch.Tensor]] = []
+        fast: set[int] = set()  # torch computes these otherwise, and to other bits, where hooks are on them
         for name, module in layers:
             own = [(name, one) for one in module.parameters(recurse=False) if one.requires_grad]
             self._weights += own
+            if isinstance(module, nn.TransformerEncoderLayer) and not module.training:
+                fast.update(map(id, module.modules()))
+            if id(module) in fast:
+                continue
             if role(module) is not None or any(one.ndim > 1 for _, one in own):
                 ear = Ear(partial(guard, self._see, name, activation_of(module)))
                 self._handles.append(module.register_forward_hook(ear))
+        taps.add(*self._handles)
         total = sum(one.numel() for _, one in self._weights)
         self.is_small = total <= SMALL
         self._before: list[torch.Tensor] = []
@@ -63,15 +71,18 @@ class NetSample:
         if role(module) == "normalization" and module.training and inputs and hasattr(module, "running_mean"):
             rows, channels = inputs[0].shape[0], max(1, inputs[0].shape[1] if inputs[0].ndim > 1 else 1)
             self.batches.append((name, rows, inputs[0].numel() // channels))
-        if values.requires_grad and not values.is_leaf:
-            values.register_hook(partial(self._guard, self._see_gradient, name))
+        if (
+            values.grad_fn is not None
+        ):  # a hook of the node: one of the tensor would be seen by whoever saves the tensor
+            values.grad_fn.register_prehook(partial(self._guard, self._see_gradient, name, values.output_nr))
 
-    def _see_gradient(self, name: str, gradient: "torch.Tensor") -> None:
-        self._rows.append((name, "activation_gradient_norm", gradient.detach().float().norm()))
+    def _see_gradient(self, name: str, place: int, gradients: "tuple[torch.Tensor | None, ...]") -> None:
+        gradient = gradients[place]
+        if gradient is not None:
+            self._rows.append((name, "activation_gradient_norm", gradient.detach().float().norm()))
 
     def detach(self) -> None:
-        for handle in self._handles:
-            handle.remove()
+        self._taps.drop(self._handles)
         self._handles = []
 
     def after_backward(self) -> None:

@@ -92,7 +92,7 @@ class Term:
 
     def saved(self, name: str) -> "torch.Tensor | None":
         """What the loss saved: "self" or "target"; None where there is none, or it is freed."""
-        return _saved(self.node, name)
+        return saved(self.node, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,8 @@ def inputs_of(node: Node) -> list[Node]:
     return [inner for inner, _ in node.next_functions]
 
 
-def _saved(node: Node, name: str) -> "torch.Tensor | None":
+def saved(node: Node, name: str) -> "torch.Tensor | None":
+    """A tensor that a node keeps for its backward pass; None where there is none, or it is freed."""
     import torch
 
     try:
@@ -223,7 +224,7 @@ def _number(node: Node) -> tuple[bool, float | None] | None:
     """The sign and the size of what is multiplied by or divided by; size None for an array of one sign, None for mixed signs."""
     value = getattr(node, "_saved_other", None)
     if value is None:
-        value = _saved(node, "self")
+        value = saved(node, "self")
     if value is None:
         return None
     if isinstance(value, int | float):
@@ -234,7 +235,7 @@ def _number(node: Node) -> tuple[bool, float | None] | None:
 
 
 def _term(kind: str, node: Node, sign: int, factor: float | None, averaged: bool, *, feed: Feed, **more: Any) -> Term:
-    given = _saved(node, "self") if kind in LOSSES.values() else None
+    given = saved(node, "self") if kind in LOSSES.values() else None
     shape = tuple(given.shape) if given is not None else feed.shape or _shape(node)
     return Term(kind, node, sign, factor, averaged, feed, shape[0] if shape else 1, users_line_of(node), **more)
 
@@ -256,10 +257,14 @@ def _difference(kind: str, node: Node, sign: int, factor: float | None, averaged
     sources = [inner for inner in inputs_of(below) if inner is not None]
     if len(sources) != 1:
         return _term("other", node, sign, factor, averaged, feed=_feed(below))
-    given, made = _shape(sources[0]), _shape(below)
-    unasked = given != made and name_of_node(sources[0]) not in ("Unsqueeze", "Expand")
-    broadcast = (given, made) if unasked else None
-    return _term(kind, node, sign, factor, averaged, feed=_feed(sources[0]), broadcast=broadcast)
+    source = sources[0]
+    if name_of_node(source) == "Expand" and inputs_of(source)[0] is not None:
+        source = inputs_of(source)[0]
+    given, made = _shape(source), _shape(below)
+    asked = (
+        given == made or name_of_node(source) == "Unsqueeze"
+    )  # differences of all pairs, as a distance matrix wants them
+    return _term(kind, node, sign, factor, averaged, feed=_feed(source), broadcast=None if asked else (given, made))
 
 
 def _feed(node: Node, depth: int = 0) -> Feed:

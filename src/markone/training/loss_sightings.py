@@ -99,6 +99,8 @@ def _is_normalized(term: Term) -> bool:
         return True
     axis = 1 if values.ndim > 1 else 0
     total = values.detach().float().exp().sum(axis)
+    if not bool(total.isfinite().all()):
+        return True  # no number at all: another fault
     return bool(((total - 1).abs() <= NORMALIZED).all())
 
 
@@ -108,6 +110,8 @@ def _has_probabilities(term: Term) -> bool:
     if values is None:
         return True
     values = values.detach()
+    if not bool(values.isfinite().all()):
+        return True
     return bool(((values > 0) & (values < 1)).all())
 
 

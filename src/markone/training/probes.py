@@ -93,16 +93,15 @@ def isolate(
     Nor is it done to a net whose forward pass waits for other processes. The batch size is the length of the first axis of the first
     tensor. Hooks are not copied, but for torch's own (spectral normalization, pruning) and those that are methods of the net's modules.
     """
-    while isinstance(net, DataParallel | DistributedDataParallel) or "_orig_mod" in net._modules:
-        net = net.get_submodule("_orig_mod" if "_orig_mod" in net._modules else "module")
+    net = unwrapped(net)
     try:
         with undisturbed():
             size = next(_batch_sizes((arguments, options)))
-            if size < 1 or any(_is_collective(module) for module in net.modules()):
+            if size < 1 or is_collective(net):
                 return None
             rows = min(size, most_rows)
             cut = functools.partial(_cut, size=size, rows=rows, time_first=_is_square((arguments, options), size))
-            copied = _copy_of(net)
+            copied = copy_of(net)
             given, named = _mapped(arguments, cut), _mapped(options, cut)
             return Subject(copied, given, named, rows, pick, loss, shuffled, by_row)
     except Exception:  # foreign code
@@ -171,7 +170,7 @@ def zero_input(subject: Subject) -> dict[str, float] | None:
     return _tried(subject, _zero_input)
 
 
-def fit_rows(subject: Subject, *, seconds: float = 0.3, steps: int = 200) -> dict[str, float] | None:
+def fit_rows(subject: Subject, *, seconds: float = 0.1, steps: int = 200) -> dict[str, float] | None:
     """Fits the rows by Adam in training mode without dropout: the loss ``before`` and ``after``, and the ``steps`` taken.
 
     Ends where the loss is below 1 % of the first, or the time is over.
@@ -179,7 +178,7 @@ def fit_rows(subject: Subject, *, seconds: float = 0.3, steps: int = 200) -> dic
     return _tried(subject, lambda trial: _fit(trial, trial.loss, seconds=seconds, steps=steps))
 
 
-def shuffled_labels(subject: Subject, *, seconds: float = 0.3, steps: int = 200) -> dict[str, float] | None:
+def shuffled_labels(subject: Subject, *, seconds: float = 0.1, steps: int = 200) -> dict[str, float] | None:
     """The same as ``fit_rows``, to the targets of other rows."""
     return _tried(subject, lambda trial: _fit(trial, trial.shuffled, seconds=seconds, steps=steps))
 
@@ -188,7 +187,7 @@ def _tried(subject: Subject, experiment: Callable[[Subject], Result]) -> Result 
     try:
         with undisturbed():
             memo: dict[int, Any] = {}
-            net = _copy_of(subject.net, memo)
+            net = copy_of(subject.net, memo)
             inside = {id(value) for value in memo.values() if isinstance(value, nn.Module)}
             arguments, options = _mapped((subject.arguments, subject.options), _cloned)
             trial = dataclasses.replace(subject, net=net, arguments=arguments, options=options)
@@ -216,14 +215,23 @@ def _hooks_of_all_silenced() -> Iterator[None]:
             hooks.update(before)
 
 
-def _is_collective(module: nn.Module) -> bool:
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The net itself, out of what compiles or spreads it."""
+    while isinstance(net, DataParallel | DistributedDataParallel) or "_orig_mod" in net._modules:
+        net = net.get_submodule("_orig_mod" if "_orig_mod" in net._modules else "module")
+    return net
+
+
+def is_collective(net: nn.Module) -> bool:
     """Whether a forward pass waits for other processes."""
-    return isinstance(module, SyncBatchNorm | DistributedDataParallel) or any(
-        kind.__module__.startswith("torch.distributed") for kind in type(module).__mro__
+    return any(
+        isinstance(module, SyncBatchNorm | DistributedDataParallel)
+        or any(kind.__module__.startswith("torch.distributed") for kind in type(module).__mro__)
+        for module in net.modules()
     )
 
 
-def _copy_of(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+def copy_of(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     """A deep copy. Results that modules keep of their last forward pass lose their graph, which cannot be copied."""
     memo = {} if memo is None else memo
     modules = list(net.modules())

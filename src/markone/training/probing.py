@@ -1,7 +1,6 @@
 """Probing: keeps what the last looked-at call of a net was given and gave, to repeat it on copies: probes, and the loss after a step."""
 
 import contextlib
-import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -46,11 +45,19 @@ class Call:
         """What a copy of the net gives with the weights as they are now; buffers and generators stay as they are."""
         import torch
 
-        live = {name: one.detach() for name, one in self.entry.net.named_parameters()}
-        live |= {name: one.detach().clone() for name, one in self.entry.net.named_buffers()}
+        own = probes.unwrapped(self.entry.net)
+        live = {name: one.detach() for name, one in own.named_parameters()}
+        live |= {name: one.detach().clone() for name, one in own.named_buffers()}
         with probes.undisturbed(), torch.no_grad(), self.precision():
             torch.set_rng_state(self.generator)
             return torch.func.functional_call(net, live, self.arguments, self.options, strict=False)
+
+    def shadow(self) -> "nn.Module":
+        """A copy of the net that takes no hook of the user's along. Raises TypeError where its forward pass waits for other processes."""
+        own = probes.unwrapped(self.entry.net)
+        if probes.is_collective(own):
+            raise TypeError("a net that waits for other processes cannot be called once more")
+        return probes.copy_of(own)
 
     @contextlib.contextmanager
     def precision(self) -> "Iterator[None]":
@@ -65,7 +72,10 @@ class Call:
         import torch
 
         found: list[str] = []
-        shadow = copy.deepcopy(self.entry.net)
+        try:
+            shadow = self.shadow()
+        except Exception:  # foreign code
+            return None
 
         def look(name: str) -> Callable[..., None]:
             def hook(_module: "nn.Module", inputs: Any, outputs: Any) -> None:
@@ -169,7 +179,7 @@ class Probing:
     def _again(self) -> Any:
         assert self._plan is not None
         if self._shadow is None:
-            self._shadow = copy.deepcopy(self._plan.call.entry.net)
+            self._shadow = self._plan.call.shadow()
         return self._plan.call.again(self._shadow)
 
     def repeat(self) -> "torch.Tensor | None":

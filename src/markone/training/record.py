@@ -47,6 +47,7 @@ class Recorder:
         self.folder = folder
         self._database = connect(folder / "record.db")
         self._scalars: list[Scalar] = []
+        self.scalar = self._scalars.append  # one of them: at every step of a watched training, so without a detour
         self._vitals: list[Vital] = []
         self._flushed = 0.0
         self.known_facts: set[str] = set()

@@ -8,7 +8,9 @@ Nothing is disturbed: no number is drawn, no tensor written, no mode switched; a
 of warning, and never the training.
 """
 
+import contextlib
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -55,14 +57,10 @@ def watch(
     """
     import torch
 
-    nets = [model] if isinstance(model, torch.nn.Module) else list(model)
-    optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
     stem = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "session").stem
     watching = Watch(folder=folder, name=stem, every=every, probes=probes, door="api")
-    watching.begin(nets)
-    if watching.witness is not None:
-        for one in optimizers:
-            watching.meet(one, name=name_of(one), place=line_of_binding(one))
+    watching.begin([model] if isinstance(model, torch.nn.Module) else model)
+    watching.guard(watching.meet_all, [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else optimizer)
     return watching
 
 
@@ -88,8 +86,8 @@ class Watch:
         self._name, self._every, self._probes, self._door = name, every, probes, door
         self._recorder = recorder
         self._concluded = time.monotonic()
-        self._anomaly = False
-        self._inside = False
+        self._inside = self._in_backward = False
+        self._process = os.getpid()
 
     # --- the user's side -----------------------------------------------------------------------------------------------------------
 
@@ -116,6 +114,11 @@ class Watch:
         for name, value in metrics.items():
             self.guard(self._log, name, value, "validation")
 
+    def stepped(self) -> None:
+        """Says that the weights were just changed, where no optimizer of torch does it: watch(model, []), and this after every step."""
+        if self.witness is not None:
+            self.guard(self.witness.stepped)
+
     def _log(self, name: str, value: float, part: str) -> None:
         assert self.witness is not None
         self.witness.validated |= part == "validation"
@@ -129,23 +132,19 @@ class Watch:
 
     def close(self, status: str = "finished") -> None:
         """Takes everything off and completes the record. Further calls do nothing."""
-        import torch
-
         witness, self.witness = self.witness, None
         self.taps.remove()
-        if witness is None:
+        if witness is None or self._process != os.getpid():
             return
-        if torch.is_anomaly_enabled() != self._anomaly:
-            torch.set_anomaly_enabled(self._anomaly, check_nan=False)
         try:
-            if witness.window.sample is not None:
-                witness.window.sample.detach()
+            witness.tracing.turn(on=False)
             self._write(witness)
             status = "non-finite" if witness.non_finite and status == "finished" else status
             witness.recorder.event(status, step=witness.step)
             witness.recorder.close(status)
         except Exception as error:
             self._warn(error)
+            witness.recorder.release()
 
     # --- beginning -----------------------------------------------------------------------------------------------------------------
 
@@ -156,10 +155,9 @@ class Watch:
         if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank():
             return
         try:
-            recorder = self._recorder or open_record(self.folder, self._name)
+            recorder = self._recorder = self._recorder or open_record(self.folder, self._name)
             self.folder = recorder.folder
             modules = Modules(nets)
-            self._anomaly = torch.is_anomaly_enabled()
             pace = Pace(BUDGET, every=None if self._every == "auto" else self._every)
             self.witness = Witness(recorder, modules, self.taps, self.guard, pace=pace, probes=self._probes)
             self.witness.compiled = any(is_compiled(net) for net in modules.roots.values())
@@ -167,13 +165,13 @@ class Watch:
             self.witness.trace_lines()
             self._listen()
         except Exception as error:
-            self.witness = None
             self.taps.remove()
-            self._warn(error)
+            self._give_up(error)
 
-    def meet(self, optimizer: "Optimizer", *, name: str | None, place: str | None) -> None:
-        """An optimizer is there: its steps are listened to."""
-        self.guard(self._meet, optimizer, name, place)
+    def meet_all(self, optimizers: "Iterable[Optimizer]") -> None:
+        """The optimizers are there: their steps are listened to."""
+        for one in optimizers:
+            self._meet(one, name_of(one), line_of_binding(one))
 
     def _meet(self, optimizer: "Optimizer", name: str | None, place: str | None) -> None:
         assert self.witness is not None
@@ -220,8 +218,8 @@ class Watch:
 
     def guard(self, act: Callable[..., Any], *arguments: Any) -> None:
         """Calls it while watching; whatever it raises ends the watching and nothing else."""
-        if self.witness is None or self._inside:
-            return
+        if self.witness is None or self._inside or os.getpid() != self._process:
+            return  # a forked process shares the record, and must not write to it
         self._inside = True
         try:
             act(*arguments)
@@ -234,51 +232,63 @@ class Watch:
         """Hooks may be running at this moment: they fall silent now, and are taken off at the end."""
         witness, self.witness = self.witness, None
         self._warn(error)
+        if witness is not None:
+            witness.tracing.turn(on=False)
+        recorder = self._recorder
+        if recorder is None:
+            return
         try:
-            if witness is not None:
-                for entry in witness.entries:
-                    entry.order.over = True
-                witness.recorder.event("unobserved", {"error": repr(error)}, step=witness.step)
-                witness.recorder.close("unobserved")
-        except Exception:
-            self.failure = repr(error)
+            recorder.event("unobserved", {"error": self.failure}, step=witness.step if witness is not None else 0)
+            recorder.close("unobserved")
+        except Exception:  # what could not be recorded is the very reason, more often than not
+            recorder.release()
 
     def _warn(self, error: Exception) -> None:
-        self.failure = repr(error)
-        text = str(error) if isinstance(error, MarkoneError) else f"{type(error).__name__}: {error}"
-        print(f"markone: watching ended ({' '.join(text.split())}); the training goes on unobserved.", file=sys.stderr)
+        """One line on standard error, if there is one to write to."""
+        with contextlib.suppress(Exception):
+            self.failure = f"{type(error).__name__}: {error}"
+            text = str(error) if isinstance(error, MarkoneError) else self.failure
+            print(
+                f"markone: watching ended ({' '.join(text.split())}); the training goes on unobserved.", file=sys.stderr
+            )
 
     def _around_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def backward(tensors: Any = None, *arguments: Any, **options: Any) -> Any:
-            if self.witness is None:
+            witness = self.witness
+            if witness is None or self._in_backward:  # activation checkpointing calls it for parts of a pass that is on
                 return original(tensors, *arguments, **options)
-            self.guard(self.witness.before_backward, tensors)
+            self.guard(witness.before_backward, tensors)
+            self._in_backward = True
             try:
                 result = original(tensors, *arguments, **options)
             except Exception as error:
                 if self.witness is not None:
                     self.guard(self.witness.backward_failed, tensors, error)
                 raise
-            if self.witness is not None:
-                self.guard(self.witness.after_backward)
+            finally:
+                self._in_backward = False
+            if witness.window.inspected:
+                self.guard(witness.after_backward)
             return result
 
         return backward
 
     def _before_step(self, optimizer: "Optimizer", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        if self.witness is not None:
-            closure = any(callable(one) for one in (*arguments[1:], *options.values()))
-            self.guard(self.witness.before_step, optimizer, closure)
+        witness = self.witness
+        if witness is None or (len(arguments) == 1 and not options and not witness.window.inspected):
+            return
+        closure = any(callable(one) for one in (*arguments[1:], *options.values()))
+        self.guard(witness.before_step, optimizer, closure)
 
     def _after_step(self, optimizer: "Optimizer", _arguments: tuple[Any, ...], _options: dict[str, Any]) -> None:
-        if self.witness is None:
-            return
         witness = self.witness
+        if witness is None:
+            return
         self.guard(witness.after_step, optimizer)
         if self.most_steps is not None and witness.step >= self.most_steps:
             raise StopWatching
-        if (now := time.monotonic()) - self._concluded >= CONCLUDE_SECONDS and witness.window.inspected:
+        if witness.window.inspected and (now := time.monotonic()) - self._concluded >= CONCLUDE_SECONDS:
             self._concluded = now
             self.guard(self._write, witness)
 
@@ -345,10 +355,12 @@ class Watch:
         @functools.wraps(original)
         def step(scaler: Any, optimizer: "Optimizer", *arguments: Any, **options: Any) -> Any:
             witness = self.witness
-            before = witness.descent_of(optimizer).steps if witness is not None else 0
+            before = (
+                [one.steps for one in witness.descents if one.optimizer is optimizer] if witness is not None else []
+            )
             result = original(scaler, optimizer, *arguments, **options)
             if self.witness is not None and scaler.is_enabled():
-                self.guard(self.witness.scaler_stepped, optimizer, before)
+                self.guard(self.witness.scaler_stepped, optimizer, before[0] if before else 0)
             return result
 
         return step

@@ -23,7 +23,7 @@ from markone.training.places import users_line
 from markone.training.probing import Probing
 from markone.training.rows import MOST_ROWS, Order, Rows, first_tensor
 from markone.training.sightings import Sightings
-from markone.training.taps import Ear, Taps
+from markone.training.taps import Ear, Taps, Tracing
 from markone.training.vitals import norms, total_norm
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Entry:
     name: str
     net: "nn.Module"
     order: Order = field(default_factory=Order)
+    place: str | None = None  # the line that calls it in training
     trained: bool = False
     feeds_another: bool = False
     has_switches: bool = False
@@ -106,6 +107,7 @@ class Window:
     backwards: int = 0
     stepped: bool = False
     closed_form: bool = False  # a closure computes the gradients inside the step
+    looked: bool = False  # at the gradients that it made
     scaled: bool = False
     sample: NetSample | None = None
     lines: list[str | None] = field(default_factory=list)
@@ -113,10 +115,17 @@ class Window:
     reached: set[int] = field(default_factory=set)
     readings: int = 0
     newest: int = 0
-    loss: "torch.Tensor | None" = None
+    loss: "torch.Tensor | None" = None  # of the last backward pass; on the host only where the step is looked at
+    value: float | None = None  # the same on the host
     outputs: dict[int, Entry] = field(default_factory=dict)
     step_functions: list[str] = field(default_factory=list)
     rows: int = 0  # of the batch that a net was called with
+
+    def again(self) -> "Window":
+        """The window of the next step in the place of this one: of steps that are not looked at, nothing else is kept."""
+        self.backwards, self.stepped, self.closed_form, self.scaled = 0, False, False, False
+        self.loss = self.value = None
+        return self
 
 
 class _Alive:
@@ -137,7 +146,7 @@ class Witness:
         self.descents: list[Descent] = []
         self.entries: list[Entry] = []
         self.compiled = False
-        self.window = self._new_window()
+        self.window = Window(True, time.perf_counter())
         self.probing = Probing(self) if probes else None
         self.validated = False
         self.scales: dict[int, Any] = {}
@@ -165,31 +174,33 @@ class Witness:
         self._loader_step = 0
         self._net_handles: list[Any] = []
         self._traced = 0
+        self.tracing = Tracing()
+        self._stepping = self._closure = False
 
     # --- what is looked at ---------------------------------------------------------------------------------------------------------
 
-    def _new_window(self) -> Window:
-        inspected = self.step < DENSE_STEPS or self._in_pairs() or self.pace.due(self.step)
-        return Window(inspected, time.perf_counter())
-
-    def _in_pairs(self) -> bool:
-        """With several optimizers one step of each is looked at in turn."""
-        window = getattr(self, "window", None)
-        others = len(self.descents) - 1
-        return others > 0 and window is not None and window.inspected and self.step % len(self.descents) != 0
+    def _is_due(self) -> bool:
+        """Whether the step that begins is looked at; with several optimizers one step of each, in turn."""
+        if self.step < DENSE_STEPS:
+            return True
+        optimizers = len(self.descents)
+        in_turn = optimizers > 1 and self.window.inspected and self.step % optimizers != 0
+        return in_turn or self.pace.due(self.step)
 
     def _open(self) -> Window:
-        if self.window.stepped:
-            self.window = self._new_window()
-        return self.window
+        window = self.window
+        if window.stepped:
+            inspected = self._is_due()
+            fresh = inspected or window.inspected
+            if window.sample is not None:
+                window.sample.detach()
+            self.window = window = Window(inspected, time.perf_counter()) if fresh else window.again()
+        return window
 
     def trace_lines(self) -> None:
-        """Lets the first graphs note which line made each node; autograd computes the same."""
-        import torch
-
-        wanted = self._traced < TRACED and not self.compiled
-        if wanted != torch.is_anomaly_enabled():
-            torch.set_anomaly_enabled(wanted, check_nan=False)
+        """Lets the first graphs note which line made each node; off in backward passes, which it would let print warnings."""
+        if (on := self._traced < TRACED and not self.compiled) != self.tracing.is_on:
+            self.tracing.turn(on=on)
 
     # --- nets ----------------------------------------------------------------------------------------------------------------------
 
@@ -211,10 +222,12 @@ class Witness:
         self.pace.cost_seconds += time.perf_counter() - began
 
     def _add_entry(self, name: str, net: "nn.Module") -> None:
+        from torch import nn
+
         if len(self.entries) >= MOST_ENTRIES or any(one.net is net for one in self.entries):
             return
-        if self.compiled and not is_compiled(net):
-            return
+        if (self.compiled and not is_compiled(net)) or isinstance(net, nn.TransformerEncoderLayer):
+            return  # with a hook on it torch computes the latter otherwise, and to other values
         entry = Entry(name, net, has_switches=next(switches(net), None) is not None)
         self.entries.append(entry)
         if getattr(net, "_compiled_call_impl", None) is None:
@@ -226,7 +239,7 @@ class Witness:
         """A net is called."""
         import torch
 
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or entry not in self.entries:
             return
         training, graph = net.training, torch.is_grad_enabled()
         if not graph:
@@ -236,10 +249,12 @@ class Witness:
         if entry.first_mode is None:
             entry.first_mode = training
         entry.forwards += 1
+        if training and entry.order.over and not window.inspected:
+            return
         batch = first_tensor(arguments, options)
         if batch is None:
             return
-        if not entry.order.over and training and batch.device.type == "cpu":
+        if training and not entry.order.over and batch.is_cpu:
             entry.order.look(batch)
         if not training and entry.first_mode is not False:
             self._remember_rows(entry, batch)
@@ -252,17 +267,18 @@ class Witness:
         self, entry: Entry, window: Window, batch: "torch.Tensor", arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
         window.rows = len(batch) if batch.ndim else 0
+        entry.place = entry.place or users_line()
         giver = window.outputs.get(batch.data_ptr())
         if giver is not None and giver is not entry:
             giver.feeds_another = True
         if window.sample is None and window.backwards == 0 and not self.compiled:
-            window.sample = NetSample(self.modules.layers(), self.guard)
+            window.sample = NetSample(self.modules.layers(), self.guard, self.taps)
         if self.probing is not None:
             self.probing.calls(entry, arguments, options)
         handle: list[Any] = []
 
         def leave(_net: "nn.Module", _inputs: Any, outputs: Any) -> None:
-            handle.pop().remove()
+            self.taps.drop(handle)
             first = first_tensor((outputs,)) if outputs is not None else None
             if first is not None:
                 window.outputs[first.data_ptr()] = entry
@@ -270,6 +286,7 @@ class Witness:
                 self.probing.returned(entry, outputs)
 
         handle.append(entry.net.register_forward_hook(Ear(partial(self.guard, leave))))
+        self.taps.add(*handle)
 
     def _evaluates(self, entry: Entry, training: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.pace.pause()
@@ -298,21 +315,35 @@ class Witness:
         """A backward pass begins at these roots."""
         import torch
 
-        roots = [tensors] if isinstance(tensors, torch.Tensor) else [one for one in tensors or () if one is not None]
-        if not roots:
+        root = tensors
+        if not isinstance(tensors, torch.Tensor):
+            root = next((one for one in tensors or () if one is not None), None)
+        if root is None:
             return
-        window, root = self._open(), roots[0]
+        window = self._open()
         window.backwards += 1
+        window.closed_form |= self._stepping
         for descent in self.descents:
             descent.backwards += 1
         for entry in self.entries:
-            self._settle(entry)
+            if entry.forwards > 1:
+                self._settle(entry)
+            entry.forwards = 0
         if root.numel() == 1:
-            window.loss = root.detach()
-            if root.device.type == "cpu" and self.non_finite is None and not math.isfinite(root.item()):
-                self._not_finite(root)
+            self._see_value(window, root)
         if window.inspected and window.backwards <= MOST_READ:
             self._inspect(window, root)
+        if self.tracing.is_on:
+            self.tracing.turn(on=False)
+
+    def _see_value(self, window: Window, root: "torch.Tensor") -> None:
+        """The loss as a number, where reading it does not make the host wait."""
+        on_host = root.is_cpu
+        if window.inspected or not on_host:
+            window.loss = root.detach()
+        window.value = root.item() if on_host else None
+        if on_host and not math.isfinite(window.value) and self.non_finite is None:
+            self._not_finite(root)
 
     def leave_nets(self) -> None:
         """torch.compile takes over: hooks inside what it compiles would change that, so all nets but the compiled ones are left."""
@@ -336,6 +367,11 @@ class Witness:
     def evaluated_count(self) -> int:
         return max((len(set(rows)) for rows in self.evaluated_rows.values()), default=0)
 
+    @property
+    def call_place(self) -> str | None:
+        """The line that calls the net that is trained."""
+        return next((one.place for one in self.entries if one.trained and one.place), None)
+
     def unseen(self) -> list[str]:
         """What cannot be seen of this training, in sentences."""
         sentences = []
@@ -356,7 +392,6 @@ class Witness:
             entry.evaluations += extra
         if extra > 0 and entry.first_mode:
             entry.unused[entry.net.training] += extra
-        entry.forwards = 0
 
     def _inspect(self, window: Window, root: "torch.Tensor") -> None:
         place, reading = users_line(), read(root)
@@ -374,6 +409,7 @@ class Witness:
         window.step_functions = reading.step_functions
         self._see_loss(window, reading, root, place)
         self._see_leaves(reading, place)
+        self._go_inside(reading)
         self._see_age(reading, place)
         if reading.root is not None:
             alive = _Alive()
@@ -384,7 +420,6 @@ class Witness:
             self.probing.reads(reading, scale=self._scale(window))
         if window.backwards == 1:
             self._traced += 1
-            self.trace_lines()
 
     def _scale(self, window: Window) -> float:
         scaler = next(iter(self.scales.values()), None)
@@ -419,7 +454,8 @@ class Witness:
         held = {id(one) for descent in self.descents for one in descent.parameters}
         for entry in self.entries:
             if not entry.trained:
-                entry.trained = any(id(one) in reading.leaves and id(one) in held for one in entry.net.parameters())
+                keys = reading.leaves.keys() & held if held else reading.leaves.keys()
+                entry.trained = any(id(one) in keys for one in entry.net.parameters())
         if held and not held & reading.leaves.keys():
             self.cut[place or ""] += 1
         strangers = {key for key, leaf in reading.leaves.items() if isinstance(leaf, nn.Parameter)} - self._strangers
@@ -431,6 +467,18 @@ class Witness:
                 root = self.modules.root_of(leaf) if key not in self.missing else None
                 training = root[1].training if root else True
                 self.missing.setdefault(key, Counter())[training] += 1
+
+    def _go_inside(self, reading: Reading) -> None:
+        """A net that learns and is never called itself holds the nets that are called, as a LightningModule does."""
+        for entry in self.entries.copy():
+            silent = entry.first_mode is None and not entry.evaluations and not self.compiled
+            if silent and any(id(one) in reading.leaves for one in entry.net.parameters()):
+                self.entries.remove(entry)
+                for name, net in entry.net.named_children():
+                    if next(net.parameters(), None) is not None:
+                        self._add_entry(
+                            name if entry.net in self.modules.roots.values() else f"{entry.name}.{name}", net
+                        )
 
     def _see_age(self, reading: Reading, place: str | None) -> None:
         oldest = min((one.newest for one in self.descents if one.steps), default=0)
@@ -446,23 +494,36 @@ class Witness:
         )
 
     def after_backward(self) -> None:
+        self.trace_lines()
         window = self.window
         if not window.inspected or window.backwards > MOST_READ:
             return
         if window.sample is not None:
             window.sample.detach()
             window.sample.after_backward()
+            if window.closed_form or not self.descents:  # nobody will say that the step begins
+                window.sample.before_step()
         for descent in self.descents:
             descent.norm = _gradient_norm(descent.parameters)
+            if window.closed_form and not window.looked:
+                self._see_gradients(descent)
+        window.looked |= window.closed_form
 
     def backward_failed(self, tensors: Any, error: BaseException) -> None:
         """A backward pass raised: the script will most likely end with it."""
+        self.trace_lines()
         if "does not require grad" not in str(error):
             return
         ran = [entry for entry in self.entries if entry.forwards or entry.evaluations]
         frozen = [one for descent in self.descents for one in descent.parameters if not one.requires_grad]
         every = [one for descent in self.descents for one in descent.parameters]
-        kind = "no-gradient" if every and len(frozen) == len(every) else "graph-detached"
+        if every and len(frozen) == len(every):
+            names = [self.modules.name(one) for one in frozen]
+            place, total = self.descents[0].place, len(every)
+            kind = "frozen-parameters-trained-for-nothing"
+            self.sightings.saw(kind, None, True, step=self.step + 1, place=place, names=names, total=total)
+            return
+        kind = "graph-detached" if any(one.requires_grad for one in every) or not every else "no-gradient"
         names = [entry.name for entry in ran]
         self.sightings.saw(kind, None, True, step=self.step + 1, place=users_line(), raised=True, nets=names)
 
@@ -471,7 +532,7 @@ class Witness:
 
         self.non_finite = {
             "step": self.step + 1,
-            "loss": "nan" if math.isnan(float(root)) else "inf",
+            "loss": "nan" if math.isnan(root.item()) else "inf",
             "place": users_line(),
             **autopsy(root, self.modules, self.probing.last_call if self.probing else None),
         }
@@ -500,16 +561,18 @@ class Witness:
         return self.meet_optimizer(optimizer, name=None, place=None)
 
     def before_step(self, optimizer: "Optimizer", closure: bool) -> None:
-        descent, window = self.descent_of(optimizer), self._open() if closure else self.window
-        if closure:
-            window.closed_form = True
-            if window.inspected and window.sample is not None:
-                window.sample.before_step()
-            return
+        descent = self.descent_of(optimizer)
+        window = self._open() if closure and not descent.backwards else self.window
+        self._stepping, self._closure = True, closure
         if not window.inspected or window.stepped:
             return
         if window.sample is not None:
             window.sample.before_step()
+        if not closure:
+            self._see_use(descent)
+
+    def _see_use(self, descent: Descent) -> None:
+        """The gradients that a step is taken along."""
         norm = _gradient_norm(descent.parameters)
         before = descent.norm
         if descent.backwards and before is not None and float(before) > 0:
@@ -537,12 +600,15 @@ class Witness:
     def after_step(self, optimizer: "Optimizer") -> None:
         """An optimizer has changed the weights."""
         descent, window = self.descent_of(optimizer), self.window
+        self._stepping = False
+        if self._closure and window.inspected and not window.stepped and not window.closed_form:
+            self._see_use(descent)  # the closure made none: such is Lightning's in manual optimization
         if descent.backwards == 0:
             self._saw_step(descent, "step-without-backward", True, cleared=False)
         self.step += 1
         descent.steps += 1
         self._take_rates(descent)
-        if window.loss is not None and descent is self.descents[0]:
+        if descent is self.descents[0]:
             self._take_loss(window)
         if window.inspected:
             self._close(descent, window)
@@ -552,33 +618,40 @@ class Witness:
             self.probing.run()
         window.stepped = True
 
+    def stepped(self) -> None:
+        """A step that no optimizer of torch has taken."""
+        window = self.window
+        self.step += 1
+        self._take_loss(window)
+        if window.inspected:
+            self._close(None, window)
+        if self.probing is not None and not self.probing.over and self.step >= 2:
+            self.probing.run()
+        window.stepped = True
+
     def _take_rates(self, descent: Descent) -> None:
-        rate = max(float(group["lr"]) for group in descent.optimizer.param_groups)
+        groups = descent.optimizer.param_groups
+        rate = float(groups[0]["lr"]) if len(groups) == 1 else max(float(group["lr"]) for group in groups)
         largest, low = descent.rates
         if rate > largest:
-            largest = rate
+            descent.rates = (rate, low)
         elif rate <= COLLAPSED * largest:
-            low += 1
+            descent.rates = (largest, low + 1)
             descent.collapsed_step = descent.collapsed_step or self.step
-        descent.rates = (largest, low)
         if descent is self.descents[0]:
-            self.recorder.scalars([(self.step, self.epoch, "batch", "lr", rate)])
+            self.recorder.scalar((self.step, self.epoch, "batch", "lr", rate))
 
     def _take_loss(self, window: Window) -> None:
-        loss = window.loss
-        assert loss is not None
-        if loss.device.type == "cpu":
-            self.last_loss = loss.item() / self._scale(window)
-            self.recorder.scalars([(self.step, self.epoch, "batch", "loss", self.last_loss)])
-        else:  # reading it now would make the host wait
-            self.waiting.append((self.step, "loss", loss.clone()))
-        self._flush()
-
-    def _flush(self) -> None:
-        if self.waiting and len(self.waiting) >= 256:
-            self.arrive()
-        if self.recorder.flush_is_due:
-            self.recorder.flush()
+        recorder = self.recorder
+        if window.value is not None:
+            self.last_loss = window.value / self._scale(window) if window.scaled else window.value
+            recorder.scalar((self.step, self.epoch, "batch", "loss", self.last_loss))
+        elif window.loss is not None:  # reading it now would make the host wait
+            self.waiting.append((self.step, "loss", window.loss.clone()))
+            if len(self.waiting) >= 256:
+                self.arrive()
+        if recorder.flush_is_due:
+            recorder.flush()
 
     def arrive(self) -> None:
         import torch
@@ -590,18 +663,21 @@ class Witness:
         )
         self.waiting = []
 
-    def _close(self, descent: Descent, window: Window) -> None:
+    def _close(self, descent: Descent | None, window: Window) -> None:
         """What the whole step shows, after it is taken."""
-        if not window.closed_form:
-            self._saw_step(descent, "zero-grad-missing", descent.carried)
-            self._see_accumulation(descent, window)
-        descent.newest = window.newest
+        if descent is not None:
+            if not window.closed_form:
+                self._saw_step(descent, "zero-grad-missing", descent.carried)
+                self._see_accumulation(descent, window)
+            descent.newest = window.newest
         for name, rows, values in window.sample.batches if window.sample else ():
             tiny = rows <= 2 or values <= 8
-            self.sightings.saw("batch-norm-tiny-batch", name, tiny, step=self.step, rows=rows, values=values)
+            self.sightings.saw(
+                "batch-norm-tiny-batch", name, tiny, step=self.step, place=self.call_place, rows=rows, values=values
+            )
         for entry in self.entries:
             if entry.trained and window.backwards:
-                self._see_mode(entry, descent)
+                self._see_mode(entry, descent.parameters if descent is not None else list(entry.net.parameters()))
         if window.sample is not None and not window.stepped:
             self._take_vitals(window.sample, window)
         self.pace.charge(self.step, time.perf_counter() - window.began)
@@ -625,9 +701,9 @@ class Witness:
             adaptive=descent.is_adaptive,
         )
 
-    def _see_mode(self, entry: Entry, descent: Descent) -> None:
+    def _see_mode(self, entry: Entry, parameters: "list[torch.Tensor]") -> None:
         """Whether a net that is trained is in evaluation mode while it is."""
-        if not entry.has_switches or not any(True for _ in _trained_switches(entry.net, descent.parameters)):
+        if not entry.has_switches or not any(True for _ in _trained_switches(entry.net, parameters)):
             return
         stuck = not entry.net.training
         kind = "stuck-in-eval-mode" if entry.first_mode is False else "train-mode-after-validation-missing"

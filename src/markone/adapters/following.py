@@ -1,0 +1,91 @@
+"""Following: what the callbacks of all frameworks share, a watching that lasts as long as one fit."""
+
+import functools
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakSet
+
+from markone.errors import InputError
+from markone.training.watch import Watch, watch
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+PARTS = ("validation", "valid", "val", "eval")  # how frameworks begin the name of a validation metric
+
+
+class Following:
+    """Begins a watching, hands it what the framework evaluates, and ends it."""
+
+    open: "ClassVar[WeakSet[Following]]" = WeakSet()
+
+    def __init__(self, folder: Path | str | None, every: "int | Literal['auto']", *, probes: bool) -> None:
+        self.folder, self.every, self.probes = folder, every, probes
+        self.run: Watch | None = None
+
+    def begin(self, model: "nn.Module", optimizers: "Iterable[Optimizer]") -> None:
+        self.end()
+        bare = [getattr(one, "optimizer", one) for one in optimizers]  # Accelerate wraps them, and steps the inner one
+        self.run = watch(model, bare, folder=self.folder, every=self.every, probes=self.probes)
+        self.open.add(self)
+
+    def evaluated(self, metrics: Mapping[str, Any]) -> None:
+        """Records validation metrics; what is no number is left out."""
+        if self.run is not None:
+            self.run.validation(**{plain(name): float(value) for name, value in metrics.items() if is_number(value)})
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Closes the watching, with what ended the fit if it was not its end."""
+        self.open.discard(self)
+        if self.run is not None:
+            self.run.__exit__(type(error) if error is not None else None, error, None)
+
+
+def hear_exceptions(owner: type, name: str) -> None:
+    """Lets a method that fits, and tells callbacks of no exception, end what was begun in it; otherwise it is what it was."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def fit(*arguments: Any, **options: Any) -> Any:
+        before = set(Following.open)
+        try:
+            return original(*arguments, **options)
+        except BaseException as error:
+            for one in set(Following.open) - before:
+                one.end(error)
+            raise
+
+    setattr(owner, name, fit)
+
+
+def plain(name: str) -> str:
+    """The name of a metric without the part of the data that it is of.
+
+    >>> plain("val_loss"), plain("eval/accuracy"), plain("value")
+    ('loss', 'accuracy', 'value')
+    """
+    for part in PARTS:
+        if name.startswith((f"{part}_", f"{part}/")):
+            return name[len(part) + 1 :]
+    return name
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or getattr(value, "numel", lambda: 0)() == 1
+
+
+def framework(*modules: str, extra: str, name: str) -> Any:
+    """The first of these modules that is installed, one that is imported already before all. Raises InputError if there is none."""
+    for module in sorted(modules, key=lambda one: one not in sys.modules):
+        try:
+            return import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+    raise InputError(
+        "extra-missing", f"the callback for {name} needs {name}; install it with: pip install 'markone[{extra}]'."
+    )
