@@ -55,6 +55,20 @@ def ending(nets: "list[nn.Module]", optimizers: list[Any], told: Told, **others:
     }
 
 
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit."""
+    if isinstance(one, Tensor):
+        raw = [value.contiguous().reshape(-1).view(torch.uint8) for value in (one, other)]
+        return one.dtype == other.dtype and one.shape == other.shape and torch.equal(*raw)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) or (one != one and other != other)
+
+
 def blobs(rows: int, width: int, classes: int) -> tuple[Tensor, Tensor]:
     labels = torch.randint(classes, (rows,))
     return torch.randn(rows, width) + 2 * F.one_hot(labels, width).float(), labels
@@ -149,6 +163,7 @@ def gru(watch: Watch) -> Ending:
     text = torch.randint(11, (4, 161))
     net = Speaker()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
     told = Told()
     with watch(net, optimizer):
         state = None
@@ -160,6 +175,7 @@ def gru(watch: Watch) -> Ending:
             loss.backward()
             told(nn.utils.clip_grad_norm_(net.parameters(), 0.5))
             optimizer.step()
+            scheduler.step()
             told(loss)
     return ending([net], [optimizer], told, state=state)
 
@@ -530,6 +546,27 @@ def _compiled(number: int, watch: Watch, *, inner: bool) -> Ending:
     return ending([plain], [optimizer], told, breaks=dict(counters["graph_break"]), graphs=counters["stats"]["unique_graphs"])
 
 
+def compiled_step(watch: Watch) -> Ending:
+    """Forward pass, loss and the optimizer's step are compiled functions."""
+    seed(22)
+    torch._dynamo.reset()
+    counters.clear()
+    x, y = blobs(64, 16, 4)
+    net = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 4))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    told = Told()
+    with watch(net, optimizer):
+        compute = torch.compile(lambda: F.cross_entropy(net(x), y), backend="aot_eager")
+        step = torch.compile(lambda: optimizer.step(), backend="aot_eager")
+        for _ in range(12):
+            optimizer.zero_grad()
+            loss = compute()
+            loss.backward()
+            step()
+            told(loss)
+    return ending([net], [optimizer], told, breaks=dict(counters["graph_break"]), graphs=counters["stats"]["unique_graphs"])
+
+
 BACKEND = "inductor"
 
 TRAININGS: dict[str, Callable[[Watch], Ending]] = {
@@ -539,4 +576,4 @@ TRAININGS: dict[str, Callable[[Watch], Ending]] = {
         mixed_precision, all_in_autocast, accumulation, closure, odd_net, raw_tensors, own_anomaly_mode, caught,
     )
 }  # fmt: skip
-COMPILED = {one.__name__: one for one in (compiled, compiled_inside)}
+COMPILED = {one.__name__: one for one in (compiled, compiled_inside, compiled_step)}

@@ -29,8 +29,7 @@ class Following:
 
     def begin(self, model: "nn.Module", optimizers: "Iterable[Optimizer]") -> None:
         self.end()
-        bare = [getattr(one, "optimizer", one) for one in optimizers]  # Accelerate wraps them, and steps the inner one
-        self.run = watch(model, bare, folder=self.folder, every=self.every, probes=self.probes)
+        self.run = watch(model, optimizers, folder=self.folder, every=self.every, probes=self.probes)
         self.open.add(self)
 
     def evaluated(self, metrics: Mapping[str, Any]) -> None:

@@ -172,7 +172,7 @@ def _rates(witness: Witness, descent: Descent) -> None:
             "scheduler-collapsed",
             descent.name,
             step=descent.collapsed_step,
-            place=descent.place,
+            place=descent.schedule_place or descent.place,
             hits=low,
             of=descent.steps,
             largest=largest,

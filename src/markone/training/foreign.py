@@ -63,7 +63,7 @@ class NetSample:
         values = outputs[0] if isinstance(outputs, tuple | list) and outputs else outputs
         if name in self._seen or not isinstance(values, torch.Tensor) or not values.is_floating_point():
             return
-        if not torch.is_grad_enabled() or values.numel() == 0 or values.is_sparse:
+        if not torch.is_grad_enabled() or values.numel() == 0 or values.is_sparse or values.is_nested:
             return
         self._seen.add(name)
         self.order.append((name, module))

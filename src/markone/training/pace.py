@@ -5,6 +5,7 @@ import time
 DENSE_INTERVAL = 2  # at first every other step: the steps between tell what an unsampled one costs
 THINNING = 20  # then every 20th part of what has passed: about 14 samples for a doubling
 LONGEST_INTERVAL = 200
+TIMED = 4  # steps before a sample that tell what a usual one costs
 FREE_SECONDS = 0.5  # what vitals may cost before the budget counts: half a second nobody notices
 
 
@@ -15,6 +16,7 @@ class Pace:
         self.budget, self.every = budget, every
         self.cost_seconds = 0.0
         self._began = time.perf_counter()
+        self.quiet_until = 0  # before that many steps nobody needs to ask whether one is due
         self._next_step = 0
         self._samples = 0
         self._usual_seconds = 0.0
@@ -28,7 +30,10 @@ class Pace:
         if self._step_began is not None:
             self._learn_usual(now - self._step_began)
         self._step_began = now
-        return step >= self._next_step and self.affords(now)
+        if step < self._next_step or self.affords(now):
+            return step >= self._next_step
+        self._rest_until(step + self._interval(step) // THINNING)
+        return False
 
     def affords(self, now: float | None = None) -> bool:
         """Whether the budget has room for more."""
@@ -51,5 +56,15 @@ class Pace:
         self._samples += 1
         if self._samples > 1:
             self.cost_seconds += max(0.0, seconds - self._usual_seconds)
-        self._next_step = step - 1 + min(LONGEST_INTERVAL, max(DENSE_INTERVAL, step // THINNING))
+        self._next_step = step - 1 + self._interval(step)
+        self.pause()
+        if self.every is None:
+            self._rest_until(self._next_step - TIMED)
+
+    def _interval(self, step: int) -> int:
+        return min(LONGEST_INTERVAL, max(DENSE_INTERVAL, step // THINNING))
+
+    def _rest_until(self, step: int) -> None:
+        """Whoever stays away until then is not taken for slow."""
+        self.quiet_until = step
         self.pause()

@@ -1,11 +1,9 @@
 """Rows: which samples a watched net was shown, by a hash of a few of their values; and whether they always came in the same order."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
+import torch
 
 PLACES = 64  # values of a row that are hashed: two different photos that agree in all of them are not met
 MOST_ROWS = 200_000  # remembered of each kind: 8 bytes each
@@ -14,8 +12,6 @@ MOST_BATCHES = 4096  # of one epoch, whose order is compared
 
 def first_tensor(arguments: tuple[Any, ...], options: dict[str, Any] | None = None) -> "torch.Tensor | None":
     """The first array that a net was called with: in a list, tuple or dictionary, too."""
-    import torch
-
     if arguments and type(arguments[0]) is torch.Tensor:
         return arguments[0]
     for value in (*arguments, *(options or {}).values()):
@@ -45,8 +41,6 @@ class Rows:
         return (_bits(values) * factors[: values.shape[1]]).sum(1).tolist()
 
     def _key(self, rows: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-        import torch
-
         width = rows.shape[1]
         if width not in self._keys:
             draw = np.random.default_rng(width)
@@ -58,8 +52,6 @@ class Rows:
 
 def _bits(values: "torch.Tensor") -> "torch.Tensor":
     """Numbers as 64-bit integers: a number, whatever type held it, always gives the same one."""
-    import torch
-
     return values.double().view(torch.int64)
 
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from markone.errors import InputError
+from markone.training.places import OURS
 from markone.training.run import Run
 from markone.training.watch import StopWatching, Watch, open_record
 
@@ -50,7 +53,7 @@ def run_script(
     watch.begin(None)
     if looking is not None:
         looking(watch)
-    code, status = 0, "finished"
+    code, status, usual = 0, "finished", sys.excepthook
     try:
         with _as_main(target, arguments, module=module), watch_exceptions(watch):
             if module:
@@ -64,8 +67,10 @@ def run_script(
     except KeyboardInterrupt:
         code, status = 130, "interrupted"
     except BaseException as error:
-        _print_exception(error)
+        _print_exception(error, usual)
         code, status = 1, "failed"
+    finally:
+        sys.excepthook = usual
     return _end(watch, recorder.folder, code, status)
 
 
@@ -115,7 +120,7 @@ def _as_main(target: str, arguments: Sequence[str], *, module: bool) -> Iterator
     """sys.argv, sys.path and ``__main__`` as Python would set them for the script."""
     kept = (sys.argv, list(sys.path), sys.modules.get("__main__"))
     sys.argv = [target, *arguments]
-    sys.path.insert(0, "" if module else str(Path(target).resolve().parent))
+    sys.path.insert(0, str(Path.cwd() if module else Path(target).resolve().parent))
     try:
         yield
     finally:
@@ -127,9 +132,10 @@ def _as_main(target: str, arguments: Sequence[str], *, module: bool) -> Iterator
 
 def _run_path(target: str) -> None:
     """As ``python target``: its names live in ``__main__``, so that what it pickles or spawns finds them there."""
-    code = compile(Path(target).read_bytes(), target, "exec")
+    path = str(Path(target).absolute())
+    code = compile(Path(target).read_bytes(), path, "exec", dont_inherit=True)
     main = types.ModuleType("__main__")
-    main.__file__ = str(target)
+    main.__file__ = path
     main.__builtins__ = __builtins__  # type: ignore[attr-defined]
     sys.modules["__main__"] = main
     exec(code, main.__dict__)
@@ -142,12 +148,20 @@ def _exit_code(request: SystemExit) -> int:
     return 1
 
 
-def _print_exception(error: BaseException) -> None:
-    """The traceback from the script's first frame on, as if nobody had run it but Python."""
+def _without_head(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback from the script's first frame on."""
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith((OURS, "<frozen")):
+        frames = frames.tb_next
+    return frames
+
+
+def _print_exception(error: BaseException, usual: Any) -> None:
+    """The traceback from the script's first frame on, as if nobody had run it but Python; by the script's own hook if it has set one."""
     import traceback
 
-    from markone.training.places import OURS
-
+    if sys.excepthook is not usual:
+        sys.excepthook(type(error), error, _without_head(error.__traceback__))
+        return
     report = traceback.TracebackException.from_exception(error)
     frames = [
         frame for frame in report.stack if not frame.filename.startswith(OURS) and "<frozen" not in frame.filename

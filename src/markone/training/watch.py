@@ -27,7 +27,7 @@ from markone.training.places import line_of_binding, name_of, users_line
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run
 from markone.training.taps import Taps
-from markone.training.witness import Witness
+from markone.training.witness import Witness, innermost
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,7 @@ class Watch:
         self.most_steps = most_steps
         self.failure: str | None = None
         self._name, self._every, self._probes, self._door = name, every, probes, door
-        self._recorder = recorder
+        self._recorder = recorder  # of the run, once it is there
         self._concluded = time.monotonic()
         self._inside = self._in_backward = False
         self._process = os.getpid()
@@ -143,8 +143,7 @@ class Watch:
             witness.recorder.event(status, step=witness.step)
             witness.recorder.close(status)
         except Exception as error:
-            self._warn(error)
-            witness.recorder.release()
+            self._end_record(error, witness.step)
 
     # --- beginning -----------------------------------------------------------------------------------------------------------------
 
@@ -175,6 +174,7 @@ class Watch:
 
     def _meet(self, optimizer: "Optimizer", name: str | None, place: str | None) -> None:
         assert self.witness is not None
+        optimizer = innermost(optimizer)
         if any(one.optimizer is optimizer for one in self.witness.descents):
             return
         self.witness.meet_optimizer(optimizer, name=name, place=place)
@@ -231,14 +231,18 @@ class Watch:
     def _give_up(self, error: Exception) -> None:
         """Hooks may be running at this moment: they fall silent now, and are taken off at the end."""
         witness, self.witness = self.witness, None
-        self._warn(error)
         if witness is not None:
             witness.tracing.turn(on=False)
+        self._end_record(error, witness.step if witness is not None else 0)
+
+    def _end_record(self, error: Exception, step: int) -> None:
+        """Says that the training goes on unobserved: to the user, and in the record."""
+        self._warn(error)
         recorder = self._recorder
         if recorder is None:
             return
         try:
-            recorder.event("unobserved", {"error": self.failure}, step=witness.step if witness is not None else 0)
+            recorder.event("unobserved", {"error": self.failure}, step=step)
             recorder.close("unobserved")
         except Exception:  # what could not be recorded is the very reason, more often than not
             recorder.release()

@@ -14,6 +14,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+import torch
+
 from markone.training.foreign import NetSample, layers_fact
 from markone.training.graph import Reading, read
 from markone.training.loss_sightings import of_loss
@@ -27,7 +29,6 @@ from markone.training.taps import Ear, Taps, Tracing
 from markone.training.vitals import norms, total_norm
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from torch.optim import Optimizer
 
@@ -83,6 +84,7 @@ class Descent:
     collapsed_step: int = 0
     clips: list[float] = field(default_factory=list)
     clip_place: str | None = None
+    schedule_place: str | None = None
     unscaled: bool = False
     skipped: int = 0
     gradients: dict[int, "Counter[str]"] = field(default_factory=dict)
@@ -237,8 +239,6 @@ class Witness:
 
     def _enter(self, entry: Entry, net: "nn.Module", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """A net is called."""
-        import torch
-
         if torch.compiler.is_compiling() or entry not in self.entries:
             return
         training, graph = net.training, torch.is_grad_enabled()
@@ -313,8 +313,6 @@ class Witness:
 
     def before_backward(self, tensors: Any) -> None:
         """A backward pass begins at these roots."""
-        import torch
-
         root = tensors
         if not isinstance(tensors, torch.Tensor):
             root = next((one for one in tensors or () if one is not None), None)
@@ -555,6 +553,7 @@ class Witness:
         return any(self._versions.get(id(one)) != one._version for one in descent.parameters)
 
     def descent_of(self, optimizer: "Optimizer") -> Descent:
+        optimizer = innermost(optimizer)
         for descent in self.descents:
             if descent.optimizer is optimizer:
                 return descent
@@ -586,8 +585,6 @@ class Witness:
 
     def _see_gradients(self, descent: Descent) -> None:
         """For every parameter: whether it has a gradient, none, or one that is exactly zero."""
-        import torch
-
         parameters = descent.parameters
         given = [(one, one.grad) for one in parameters if one.grad is not None and not one.grad.is_sparse]
         sizes = torch.stack(norms([grad for _, grad in given])).tolist() if given else []
@@ -654,8 +651,6 @@ class Witness:
             recorder.flush()
 
     def arrive(self) -> None:
-        import torch
-
         values = torch.stack([value.reshape(()).float() for _, _, value in self.waiting]).tolist()
         self.recorder.scalars(
             (step, self.epoch, "batch", name, value)
@@ -764,9 +759,16 @@ class Witness:
         if getattr(scheduler, "_is_initial", False) or optimizer is None:
             return
         descent = self.descent_of(optimizer)
+        descent.schedule_place = descent.schedule_place or users_line()
         early = descent.steps == 0 and not descent.skipped
         if early:
             self._saw_step(descent, "scheduler-before-optimizer", True)
+
+
+def innermost(optimizer: "Optimizer") -> "Optimizer":
+    """The optimizer that takes the steps, inside those that only pass them on, such as Accelerate's."""
+    inner = vars(optimizer).get("optimizer")
+    return innermost(inner) if inner is not None and not isinstance(inner, type(optimizer)) else optimizer
 
 
 def _total_weight(reading: Reading, scale: float) -> float | None:
