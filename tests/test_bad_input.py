@@ -26,7 +26,7 @@ from tests.synthetic_run import write_run
 ROWS = {
     # the command line itself
     "unknown verb": ("trian", "Did you mean train?"),
-    "unknown verb, nothing near": ("xyzzy", "Allowed: train, runs, show,"),
+    "unknown verb, nothing near": ("xyzzy", "Allowed: train, watch, runs, show,"),
     "unknown option": ("train --epoch 3", "train has no option --epoch. Did you mean --epochs?"),
     "unknown option of the program": ("--versoin", "Did you mean --version?"),
     "option without value": ("train --epochs", "--epochs needs a value."),

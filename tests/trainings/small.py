@@ -491,7 +491,9 @@ def own_anomaly_mode(watch: Watch) -> Ending:
                 torch.autograd.set_detect_anomaly(True)
             if number == 12:
                 torch.autograd.set_detect_anomaly(False)
-    return ending([net], [optimizer], told, modes=[mode for number, mode in enumerate(modes) if number in (1, 4, 9, 12)])
+    return ending(
+        [net], [optimizer], told, modes=[mode for number, mode in enumerate(modes) if number in (1, 4, 9, 12)]
+    )
 
 
 def caught(watch: Watch) -> Ending:
@@ -515,6 +517,26 @@ def caught(watch: Watch) -> Ending:
             except RuntimeError as error:
                 errors.append(str(error))
     return ending([net], [optimizer], told, errors=errors, said=[str(one.message) for one in said])
+
+
+def short(watch: Watch) -> Ending:
+    """A few steps with all that is listened to: clipping, a schedule, dropout."""
+    seed(23)
+    x, y = blobs(16, 6, 2)
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    told = Told()
+    with watch(net, optimizer):
+        for _ in range(6):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+            optimizer.step()
+            scheduler.step()
+            told(loss)
+    return ending([net], [optimizer], told)
 
 
 def compiled(watch: Watch) -> Ending:
@@ -543,7 +565,9 @@ def _compiled(number: int, watch: Watch, *, inner: bool) -> Ending:
             loss.backward()
             optimizer.step()
             told(loss)
-    return ending([plain], [optimizer], told, breaks=dict(counters["graph_break"]), graphs=counters["stats"]["unique_graphs"])
+    return ending(
+        [plain], [optimizer], told, breaks=dict(counters["graph_break"]), graphs=counters["stats"]["unique_graphs"]
+    )
 
 
 def compiled_step(watch: Watch) -> Ending:
@@ -564,7 +588,9 @@ def compiled_step(watch: Watch) -> Ending:
             loss.backward()
             step()
             told(loss)
-    return ending([net], [optimizer], told, breaks=dict(counters["graph_break"]), graphs=counters["stats"]["unique_graphs"])
+    return ending(
+        [net], [optimizer], told, breaks=dict(counters["graph_break"]), graphs=counters["stats"]["unique_graphs"]
+    )
 
 
 BACKEND = "inductor"

@@ -1,6 +1,7 @@
 """``spread.py FOLDER``: the same training by two processes (gloo), unwatched and watched in several ways; says whether all bits agree."""
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -50,8 +51,8 @@ def work(rank: int, folder: str, port: int) -> None:
         wanted = train(rank, lambda _net, _optimizer: contextlib.nullcontext(), inner=inner)
         for every in ("auto", 1):
             name = f"{'inner' if inner else 'outer'}-{every}"
-            here = Path(folder) / name
-            result = train(rank, lambda net, optimizer, here=here, every=every: watch(net, optimizer, folder=here, every=every), inner=inner)  # fmt: skip
+            watching = functools.partial(watch, folder=Path(folder) / name, every=every)
+            result = train(rank, watching, inner=inner)
             found[name] = [key for key in wanted if not same(wanted[key], result[key])]
     (Path(folder) / f"rank{rank}.json").write_text(json.dumps(found))
     distributed.barrier()

@@ -65,6 +65,9 @@ WRECKS = frozenset(PROVEN[: PROVEN.index("order-not-shuffled") + 1]) | {
 }
 """Bugs after which a training goes wrong in any way: all that is measured of it follows from them."""
 
+EFFECTS = frozenset(SYMPTOMS) - {"input-unnormalized"}
+"""What can follow from a bug: anything but how the data are."""
+
 EXPLAINS: Mapping[str, frozenset[str]] = {
     # inputs of size s make the first outputs s times larger, and the curvature s^2 times
     "input-unnormalized": frozenset(SYMPTOMS) - {"input-unnormalized", "overfitting"},
@@ -77,14 +80,14 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "dead-relu": frozenset({"vanishing-gradient", "lr-too-low", "underfitting"}),
     "vanishing-gradient": frozenset({"dead-relu", "lr-too-low", "underfitting"}),
     "lr-too-low": frozenset({"underfitting"}),
-    **{bug: frozenset(SYMPTOMS) - {"input-unnormalized"} for bug in WRECKS},
-    "softmax-on-single-unit": frozenset(SYMPTOMS) | {"no-gradient", "graph-detached"},
-    "softmax-wrong-axis": frozenset(SYMPTOMS) | {"cross-talk", "missing-softmax"},
-    "graph-detached": frozenset(SYMPTOMS) | {"no-gradient", "step-without-backward", "optimizer-missing-parameters"},
-    "step-without-backward": frozenset(SYMPTOMS) | {"no-gradient", "graph-detached"},
-    "optimizer-stale-parameters": frozenset(SYMPTOMS) | {"no-gradient", "graph-detached"},
-    "unregistered-parameters": frozenset(SYMPTOMS) | {"optimizer-missing-parameters"},
-    "unscaled-clip": frozenset(SYMPTOMS) | {"clip-too-small"},
+    **dict.fromkeys(WRECKS, EFFECTS),
+    "softmax-on-single-unit": EFFECTS | {"no-gradient", "graph-detached"},
+    "softmax-wrong-axis": EFFECTS | {"cross-talk", "missing-softmax"},
+    "graph-detached": EFFECTS | {"no-gradient", "step-without-backward", "optimizer-missing-parameters"},
+    "step-without-backward": EFFECTS | {"no-gradient"},
+    "optimizer-stale-parameters": EFFECTS | {"no-gradient", "graph-detached"},
+    "unregistered-parameters": EFFECTS | {"optimizer-missing-parameters"},
+    "unscaled-clip": EFFECTS | {"clip-too-small"},
     "dropout-always-on": frozenset({"cross-talk"}),
 }
 """By cause, the symptoms that can follow from it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from markone.training.modules import own_parameters
 from markone.training.monitor import Row
 from markone.training.taps import Ear, Taps
 from markone.training.vitals import activation_of, norms, of_outputs, role, total_norm
@@ -39,7 +40,7 @@ class NetSample:
         self._weights: list[tuple[str, torch.Tensor]] = []
         fast: set[int] = set()  # torch computes these otherwise, and to other bits, where hooks are on them
         for name, module in layers:
-            own = [(name, one) for one in module.parameters(recurse=False) if one.requires_grad]
+            own = [(name, one) for one in own_parameters(module) if one.requires_grad]
             self._weights += own
             if isinstance(module, nn.TransformerEncoderLayer) and not module.training:
                 fast.update(map(id, module.modules()))

@@ -206,6 +206,8 @@ def _constant(
         return below, sign, factor, True
     if name in ("Add", "Sum") or name in SHAPES:
         return below, sign, factor, averaged
+    if name == "Where" and node._saved_condition.numel() == 1:  # Keras divides a sum only where there is a row
+        return below, sign, factor, averaged
     if name == "Sub":
         return below, sign if node.next_functions[0][0] is not None else -sign, factor, averaged
     if name not in ("Mul", "Div"):

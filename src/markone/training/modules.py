@@ -72,7 +72,7 @@ class Modules:
         """Every module of every net with its path."""
         single = len(self.roots) == 1
         for root, net in self.roots.items():
-            for name, module in net.named_modules():
+            for name, module in _walk(net):
                 plain = bare(name)
                 yield (plain or root) if single else f"{root}.{plain}".rstrip("."), module
 
@@ -97,6 +97,7 @@ class Modules:
 
 def bare(name: str) -> str:
     """A parameter's or a module's path without what wrappers put in front of it."""
+    name = name.rpartition("_torch_params.")[2]  # Keras keeps all parameters of a net there, by their paths
     for wrapper in WRAPPERS:
         name = name.removeprefix(wrapper)
         if name == wrapper.rstrip("."):
@@ -122,6 +123,21 @@ def switches(net: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
             or (isinstance(module, nn.RNNBase) and module.dropout > 0)
         ):
             yield bare(name), module
+
+
+def own_parameters(module: "nn.Module") -> "Iterator[torch.Tensor]":
+    """The parameters that a module has itself, and none of its parts."""
+    keras = vars(module).get("_trainable_variables")
+    yield from module.parameters(recurse=False) if keras is None else (one.value for one in keras)
+
+
+def _walk(net: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
+    """All modules of a net with their paths; those of Keras hold their layers where torch does not look for them."""
+    flat = getattr(net, "_flatten_layers", None)
+    if flat is None:
+        yield from net.named_modules()
+    else:
+        yield from (("" if layer is net else layer.name, layer) for layer in flat())
 
 
 def _parameters_in(item: Any) -> "Iterable[torch.Tensor]":

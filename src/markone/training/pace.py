@@ -32,7 +32,8 @@ class Pace:
         self._step_began = now
         if step < self._next_step or self.affords(now):
             return step >= self._next_step
-        self._rest_until(step + self._interval(step) // THINNING)
+        if rest := self._interval(step) // THINNING:
+            self._rest_until(step + rest)
         return False
 
     def affords(self, now: float | None = None) -> bool:
@@ -65,6 +66,6 @@ class Pace:
         return min(LONGEST_INTERVAL, max(DENSE_INTERVAL, step // THINNING))
 
     def _rest_until(self, step: int) -> None:
-        """Whoever stays away until then is not taken for slow."""
+        """The time until then is no step's time."""
         self.quiet_until = step
         self.pause()

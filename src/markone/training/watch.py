@@ -26,7 +26,7 @@ from markone.training.pace import Pace
 from markone.training.places import line_of_binding, name_of, users_line
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run
-from markone.training.taps import Taps
+from markone.training.taps import Ear, Taps
 from markone.training.witness import Witness, innermost
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class Watch:
         self.witness.meet_optimizer(optimizer, name=name, place=place)
         if self._door == "api":
             self.taps.add(
-                optimizer.register_step_pre_hook(self._before_step), optimizer.register_step_post_hook(self._after_step)
+                optimizer.register_step_pre_hook(Ear(self._before_step)),
+                optimizer.register_step_post_hook(Ear(self._after_step)),
             )
 
     def _listen(self) -> None:
@@ -210,15 +211,17 @@ class Watch:
             taps.replace(torch.optim.Optimizer, "__init__", self._after_optimizer)
             taps.replace(torch, "compile", self._before_compile)
             taps.add(
-                register_optimizer_step_pre_hook(self._before_step),
-                register_optimizer_step_post_hook(self._after_step),
+                register_optimizer_step_pre_hook(Ear(self._before_step)),
+                register_optimizer_step_post_hook(Ear(self._after_step)),
             )
 
     # --- what hooks and replaced functions call ------------------------------------------------------------------------------------
 
     def guard(self, act: Callable[..., Any], *arguments: Any) -> None:
         """Calls it while watching; whatever it raises ends the watching and nothing else."""
-        if self.witness is None or self._inside or os.getpid() != self._process:
+        import torch
+
+        if torch.compiler.is_compiling() or self.witness is None or self._inside or os.getpid() != self._process:
             return  # a forked process shares the record, and must not write to it
         self._inside = True
         try:

@@ -144,6 +144,7 @@ class Witness:
         self.sightings = Sightings()
         self.pace = pace
         self.step = 0
+        self.quiet = False  # the step that begins is not looked at, and takes no time that anybody needs to know
         self.epoch = 0.0
         self.descents: list[Descent] = []
         self.entries: list[Entry] = []
@@ -178,6 +179,7 @@ class Witness:
         self._traced = 0
         self.tracing = Tracing()
         self._stepping = self._closure = False
+        self.told = False  # of steps, by who takes them
 
     # --- what is looked at ---------------------------------------------------------------------------------------------------------
 
@@ -192,7 +194,7 @@ class Witness:
     def _open(self) -> Window:
         window = self.window
         if window.stepped:
-            inspected = self._is_due()
+            inspected = not self.quiet and self._is_due()
             fresh = inspected or window.inspected
             if window.sample is not None:
                 window.sample.detach()
@@ -233,9 +235,26 @@ class Witness:
         entry = Entry(name, net, has_switches=next(switches(net), None) is not None)
         self.entries.append(entry)
         if getattr(net, "_compiled_call_impl", None) is None:
-            ear = Ear(partial(self.guard, self._enter, entry))
-            self._net_handles.append(net.register_forward_pre_hook(ear, with_kwargs=True))
+            self._net_handles.append(net.register_forward_pre_hook(self._ear(entry), with_kwargs=True))
             self.taps.add(self._net_handles[-1])
+
+    def _ear(self, entry: Entry) -> Ear:
+        """Hears that a net is called: in the midst of a training that is one more pass, and nothing else."""
+        guard, enter, order = self.guard, self._enter, entry.order
+
+        def hear(net: "nn.Module", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+            if (
+                not torch.compiler.is_compiling()
+                and self.quiet
+                and order.over
+                and net.training
+                and torch.is_grad_enabled()
+            ):
+                entry.forwards += 1
+            else:
+                guard(enter, entry, net, arguments, options)
+
+        return Ear(hear)
 
     def _enter(self, entry: Entry, net: "nn.Module", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """A net is called."""
@@ -340,7 +359,7 @@ class Witness:
         if window.inspected or not on_host:
             window.loss = root.detach()
         window.value = root.item() if on_host else None
-        if on_host and not math.isfinite(window.value) and self.non_finite is None:
+        if window.value is not None and not math.isfinite(window.value) and self.non_finite is None:
             self._not_finite(root)
 
     def leave_nets(self) -> None:
@@ -379,7 +398,9 @@ class Witness:
             )
         if not self.entries and self.step:
             sentences.append("No net was called as a module: only its backward passes and steps were seen.")
-        if not self.descents:
+        if self.told:
+            sentences.append("The optimizer is none of torch's: only its steps are known, not what it does.")
+        elif not self.descents:
             sentences.append("No optimizer was made: steps that a script takes by itself cannot be followed.")
         return sentences
 
@@ -614,9 +635,14 @@ class Witness:
         if self.probing is not None and not self.probing.over and descent.steps >= 2:
             self.probing.run()
         window.stepped = True
+        quiet = self.step < self.pace.quiet_until and (len(self.descents) == 1 or not window.inspected)
+        if quiet and not self.quiet:
+            self.pace.pause()
+        self.quiet = quiet
 
     def stepped(self) -> None:
         """A step that no optimizer of torch has taken."""
+        self.told = True
         window = self.window
         self.step += 1
         self._take_loss(window)
