@@ -16,6 +16,7 @@ watch stand still, so that it spends what it would spend on a training of its ow
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -77,7 +78,7 @@ class Block(nn.Module):
 def resnet_18() -> nn.Module:
     """11 million weights."""
     widths = (64, 64, 64, 128, 128, 256, 256, 512, 512)
-    blocks = [Block(given, made) for given, made in zip(widths, widths[1:], strict=False)]
+    blocks = [Block(given, made) for given, made in itertools.pairwise(widths)]
     stem = (nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
@@ -193,7 +194,9 @@ def memory(case: dict[str, Any], rounds: int = 3) -> dict[str, Any]:
 
     def peak(side: str) -> float:
         command = [sys.executable, __file__, "--alone", case["net"], str(case["steps"]), side]
-        ran = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+        ran = subprocess.run(
+            command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"}
+        )
         return float(ran.stdout)
 
     peaks: dict[str, list[float]] = {"watched": [], "plain": []}
@@ -220,7 +223,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.alone:
         net, steps, side = options.alone
-        return train(net, int(steps), side == "watched")
+        train(net, int(steps), side == "watched")
+        return
     found = {}
     for name, case in (CASES | (MEMORY if options.memory else {})).items():
         if options.only in (None, case["net"]):

@@ -26,7 +26,7 @@ LAYERS = (
     ("recipe",),
     ("training",),
     ("diagnosis",),
-    ("search", "see", "pictures", "report"),
+    ("search", "see", "pictures", "report", "adapters"),
     ("cli", "studio", "lessons"),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import default_collate
 
-from markone.training import probes
-from markone.training.probes import Subject, isolate
+from markone.training import copies, probes
+from markone.training.copies import Subject, isolate
 
 PROBES: tuple[Callable[[Subject], Any], ...] = (
     probes.cross_talk,
@@ -629,7 +629,7 @@ class TestNothingIsDisturbed:
         np.random.set_bit_generator(np.random.PCG64(3))
         try:
             before = np.random.get_state(legacy=False)
-            with probes.undisturbed():
+            with copies.undisturbed():
                 np.random.rand(5)
             assert np.random.get_state(legacy=False) == before
         finally:
@@ -638,8 +638,8 @@ class TestNothingIsDisturbed:
     def test_the_compiler_is_not_imported(self) -> None:
         code = """
 import sys, torch
-from markone.training import probes
-subject = probes.isolate(torch.nn.Linear(5, 3), (torch.rand(4, 5),), {}, pick=torch.relu, loss=torch.mean)
+from markone.training import copies, probes
+subject = copies.isolate(torch.nn.Linear(5, 3), (torch.rand(4, 5),), {}, pick=torch.relu, loss=torch.mean)
 for probe in (probes.cross_talk, probes.dropout_in_eval, probes.train_eval_gap, probes.zero_input, probes.fit_rows):
     assert probe(subject) is not None
 assert "torch._dynamo" not in sys.modules

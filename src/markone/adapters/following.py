@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from markone.errors import InputError
@@ -21,8 +21,6 @@ PARTS = ("validation", "valid", "val", "eval")  # how frameworks begin the name 
 class Following:
     """Begins a watching, hands it what the framework evaluates, and ends it."""
 
-    open: "ClassVar[WeakSet[Following]]" = WeakSet()
-
     def __init__(self, folder: Path | str | None, every: "int | Literal['auto']", *, probes: bool) -> None:
         self.folder, self.every, self.probes = folder, every, probes
         self.run: Watch | None = None
@@ -30,7 +28,7 @@ class Following:
     def begin(self, model: "nn.Module", optimizers: "Iterable[Optimizer]") -> None:
         self.end()
         self.run = watch(model, optimizers, folder=self.folder, every=self.every, probes=self.probes)
-        self.open.add(self)
+        open_ones.add(self)
 
     def evaluated(self, metrics: Mapping[str, Any]) -> None:
         """Records validation metrics; what is no number is left out."""
@@ -39,9 +37,13 @@ class Following:
 
     def end(self, error: BaseException | None = None) -> None:
         """Closes the watching, with what ended the fit if it was not its end."""
-        self.open.discard(self)
+        open_ones.discard(self)
         if self.run is not None:
             self.run.__exit__(type(error) if error is not None else None, error, None)
+
+
+open_ones: WeakSet[Following] = WeakSet()
+"""What has begun and has not ended."""
 
 
 def hear_exceptions(owner: type, name: str) -> None:
@@ -50,11 +52,11 @@ def hear_exceptions(owner: type, name: str) -> None:
 
     @functools.wraps(original)
     def fit(*arguments: Any, **options: Any) -> Any:
-        before = set(Following.open)
+        before = set(open_ones)
         try:
             return original(*arguments, **options)
         except BaseException as error:
-            for one in set(Following.open) - before:
+            for one in set(open_ones) - before:
                 one.end(error)
             raise
 

@@ -5,7 +5,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from markone.training.witness import Descent, Witness
+from markone.training.windows import Descent
+from markone.training.witness import Witness
 
 if TYPE_CHECKING:
     import torch

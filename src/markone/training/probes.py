@@ -6,136 +6,33 @@ training mode is what a probe would change, and a probe that meets it gives up.
 """
 
 import contextlib
-import copy
 import dataclasses
 import functools
-import io
 import math
 import os
 import random
 import sys
 import time
 import types
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks_of_all
-from torch.nn.modules.batchnorm import SyncBatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from markone.training.copies import Subject, cloned, copy_of, mapped, tensors_in, undisturbed
 
 Result = TypeVar("Result")
 
 ROUNDING = 16  # units in the last place, by which a row may differ when the rows beside it change
 LEARNING_RATE, BETAS, EPSILON = 1e-3, (0.9, 0.999), 1e-8  # Adam as published, https://arxiv.org/abs/1412.6980
 FITTED = 0.01  # of the first loss: the rows are known by heart
-SILENCED = tuple(
-    f"_global_{kind}_hooks"
-    for kind in (
-        "buffer_registration",
-        "module_registration",
-        "parameter_registration",
-        "forward",
-        "forward_pre",
-        "backward",
-        "backward_pre",
-    )
-)
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 NOT_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<frozen")
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What probes work on: an isolated copy of a net, what it was called with, and the loss of what it gives.
-
-    arguments, options: of its forward; tensors whose first axis is the batch hold ``rows`` rows. pick: which tensor of what forward
-    returns is the prediction, (rows or rows k, ...). loss: the mean loss of a prediction of all rows. shuffled: the same with the
-    targets' rows rolled by one. Both are None where unknown. by_row: every target belongs to one row, so that the first axis is
-    the batch for certain, and not time.
-    """
-
-    net: nn.Module
-    arguments: tuple[Any, ...]
-    options: dict[str, Any]
-    rows: int
-    pick: Callable[[Any], Tensor]
-    loss: Callable[[Tensor], Tensor] | None = None
-    shuffled: Callable[[Tensor], Tensor] | None = None
-    by_row: bool = False
-
-    def predict(self) -> Tensor:
-        return self.pick(self.net(*self.arguments, **self.options))
-
-
-def isolate(
-    net: nn.Module,
-    arguments: tuple[Any, ...],
-    options: dict[str, Any],
-    *,
-    most_rows: int = 16,
-    pick: Callable[[Any], Tensor],
-    loss: Callable[[Tensor], Tensor] | None = None,
-    shuffled: Callable[[Tensor], Tensor] | None = None,
-    by_row: bool = False,
-) -> Subject | None:
-    """Copies a net (out of what compiles or spreads it) and the first rows of its batch; None where that cannot be done.
-
-    Nor is it done to a net whose forward pass waits for other processes. The batch size is the length of the first axis of the first
-    tensor. Hooks are not copied, but for torch's own (spectral normalization, pruning) and those that are methods of the net's modules.
-    """
-    net = unwrapped(net)
-    try:
-        with undisturbed():
-            size = next(_batch_sizes((arguments, options)))
-            if size < 1 or is_collective(net):
-                return None
-            rows = min(size, most_rows)
-            cut = functools.partial(_cut, size=size, rows=rows, time_first=_is_square((arguments, options), size))
-            copied = copy_of(net)
-            given, named = _mapped(arguments, cut), _mapped(options, cut)
-            return Subject(copied, given, named, rows, pick, loss, shuffled, by_row)
-    except Exception:  # foreign code
-        return None
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Restores all generator states and modes afterwards; inside, gradients are on, hooks of all modules off, and nothing is printed."""
-    python, legacy, cpu = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    try:
-        with ExitStack() as modes:
-            modes.enter_context(contextlib.redirect_stdout(io.StringIO()))
-            modes.enter_context(contextlib.redirect_stderr(io.StringIO()))
-            modes.enter_context(torch.inference_mode(False))
-            modes.enter_context(torch.enable_grad())
-            modes.enter_context(torch.autograd.set_detect_anomaly(False))
-            for device in ("cpu", "cuda"):
-                if torch.is_autocast_enabled(
-                    device
-                ):  # the precision stays; kept casts of weights would outlive a change of them
-                    kind = torch.get_autocast_dtype(device)
-                    modes.enter_context(torch.autocast(device, kind, cache_enabled=False))
-            if "torch._dynamo" in sys.modules:  # a compiled net runs uncompiled: compiling takes longer than any probe
-                modes.enter_context(torch.compiler.set_stance("force_eager"))
-            modes.enter_context(_hooks_of_all_silenced())
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
 
 
 def cross_talk(subject: Subject) -> float | None:
@@ -189,7 +86,7 @@ def _tried(subject: Subject, experiment: Callable[[Subject], Result]) -> Result 
             memo: dict[int, Any] = {}
             net = copy_of(subject.net, memo)
             inside = {id(value) for value in memo.values() if isinstance(value, nn.Module)}
-            arguments, options = _mapped((subject.arguments, subject.options), _cloned)
+            arguments, options = mapped((subject.arguments, subject.options), cloned)
             trial = dataclasses.replace(subject, net=net, arguments=arguments, options=options)
             with nn.modules.module.register_module_forward_pre_hook(functools.partial(_refuse_outside, inside)):
                 return experiment(trial)
@@ -200,142 +97,6 @@ def _tried(subject: Subject, experiment: Callable[[Subject], Result]) -> Result 
 def _refuse_outside(inside: set[int], module: nn.Module, _inputs: Any) -> None:
     if isinstance(module, _NormBase) and module.training and id(module) not in inside:
         raise RuntimeError("the running statistics of a module outside of the copied net would change")
-
-
-@contextmanager
-def _hooks_of_all_silenced() -> Iterator[None]:
-    kept = [(hooks, dict(hooks)) for name in SILENCED if (hooks := getattr(hooks_of_all, name, None)) is not None]
-    for hooks, _ in kept:
-        hooks.clear()
-    try:
-        yield
-    finally:
-        for hooks, before in kept:
-            hooks.clear()
-            hooks.update(before)
-
-
-def unwrapped(net: nn.Module) -> nn.Module:
-    """The net itself, out of what compiles or spreads it."""
-    while isinstance(net, DataParallel | DistributedDataParallel) or "_orig_mod" in net._modules:
-        net = net.get_submodule("_orig_mod" if "_orig_mod" in net._modules else "module")
-    return net
-
-
-def is_collective(net: nn.Module) -> bool:
-    """Whether a forward pass waits for other processes."""
-    return any(
-        isinstance(module, SyncBatchNorm | DistributedDataParallel)
-        or any(kind.__module__.startswith("torch.distributed") for kind in type(module).__mro__)
-        for module in net.modules()
-    )
-
-
-def copy_of(net: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
-    """A deep copy. Results that modules keep of their last forward pass lose their graph, which cannot be copied."""
-    memo = {} if memo is None else memo
-    modules = list(net.modules())
-    for module in modules:
-        for value in _tensors(list(vars(module).values())):
-            if not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-        for name in HOOKS:
-            memo[id(getattr(module, name))] = OrderedDict()
-    copied = copy.deepcopy(net, memo)
-    for module in modules:
-        for name in HOOKS:
-            kept = {key: _rebound(hook, memo) for key, hook in getattr(module, name).items()}
-            getattr(memo[id(module)], name).update({key: hook for key, hook in kept.items() if hook is not None})
-    return copied
-
-
-def _rebound(hook: Any, memo: dict[int, Any]) -> Any:
-    """The hook for the copied module; None for one that could reach something that was not copied."""
-    if isinstance(hook, types.MethodType):
-        owner = memo.get(id(hook.__self__))
-        return types.MethodType(hook.__func__, owner) if isinstance(owner, nn.Module) else None
-    home = getattr(hook, "__module__", None) or ""
-    return hook if home.startswith("torch.") else None
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A copy of nested containers with each tensor, packed sequence and list of numbers in them changed."""
-    if isinstance(value, Tensor | PackedSequence) or _is_plain_list(value):
-        return change(value)
-    if isinstance(value, dict):
-        changed = copy.copy(value)
-        changed.update({key: _mapped(inner, change) for key, inner in value.items()})
-        return changed
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(inner, change) for inner in value))
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(inner, change) for inner in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        instance: Any = copy.copy(value)
-        for field in dataclasses.fields(value):
-            object.__setattr__(instance, field.name, _mapped(getattr(value, field.name), change))
-        return instance
-    return copy.deepcopy(value)
-
-
-def _is_plain_list(value: Any) -> bool:
-    return type(value) is list and bool(value) and all(isinstance(item, int | float | str) for item in value)
-
-
-def _cloned(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else copy.copy(value)
-
-
-def _inner(value: Any) -> list[Any]:
-    """What a container holds; nothing for anything else."""
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, list | tuple):
-        return list(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    return []
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif not isinstance(value, PackedSequence):
-        for inner in _inner(value):
-            yield from _tensors(inner)
-
-
-def _batch_sizes(value: Any) -> Iterator[int]:
-    """What may be the batch size, the likeliest first. A list of more than two tensors is a list of rows or of scales."""
-    if isinstance(value, PackedSequence):
-        yield int(value.batch_sizes[0])
-    elif isinstance(value, Tensor):
-        if value.ndim:
-            yield value.shape[0]
-    elif not (isinstance(value, list) and len(value) > 2):
-        for inner in _inner(value):
-            yield from _batch_sizes(inner)
-
-
-def _is_square(value: Any, size: int) -> bool:
-    """Whether the second axis of the batch is as long as the first, so that nobody knows which one is time."""
-    first = next((tensor for tensor in _tensors(value) if tensor.ndim), None)
-    return first is not None and first.shape[1:2] == (size,)
-
-
-def _cut(value: Any, *, size: int, rows: int, time_first: bool) -> Any:
-    """The first rows. Of a recurrent net's state, (layers, rows, width), the rows are the second axis."""
-    if isinstance(value, PackedSequence):
-        padded, lengths = pad_packed_sequence(value, batch_first=True)
-        kept = padded[:rows].detach().clone()
-        return pack_padded_sequence(kept, lengths[:rows], batch_first=True, enforce_sorted=False)
-    if isinstance(value, list):
-        return value[:rows] if len(value) == size else list(value)
-    if value.ndim and value.shape[0] == size:
-        value = value[:rows]
-    elif value.ndim == 3 and value.shape[1] == size and not time_first:
-        value = value[:, :rows]
-    return value.detach().clone()
 
 
 def _users_line() -> str | None:
@@ -407,8 +168,8 @@ def _zero_input(trial: Subject) -> dict[str, float] | None:
     if trial.loss is None:
         return None
     first = _first(trial)
-    emptied = _mapped((trial.arguments, trial.options), lambda value: _emptied(value, first, trial.rows))
-    pairs = zip(_tensors((trial.arguments, trial.options)), _tensors(emptied), strict=True)
+    emptied = mapped((trial.arguments, trial.options), lambda value: _emptied(value, first, trial.rows))
+    pairs = zip(tensors_in((trial.arguments, trial.options)), tensors_in(emptied), strict=True)
     if all(torch.equal(before, after) for before, after in pairs):
         return None
     trial.net.eval()
@@ -431,16 +192,16 @@ def _same_draws() -> None:
 def _emptied(value: Any, first: Tensor, rows: int) -> Any:
     """Zeros, or the next row's tokens. One whole number per row beside the input may be a length, and stays."""
     if not isinstance(value, Tensor) or not value.ndim or value.shape[0] != rows:
-        return _cloned(value)
+        return cloned(value)
     if value.is_floating_point():
         return torch.zeros_like(value)
-    return value.roll(1, 0) if value is first or value.ndim > 1 else _cloned(value)
+    return value.roll(1, 0) if value is first or value.ndim > 1 else cloned(value)
 
 
 def _first(trial: Subject) -> Tensor:
     """The tensor that the batch size was read from."""
     return next(
-        value for value in _tensors((trial.arguments, trial.options)) if value.ndim and value.shape[0] == trial.rows
+        value for value in tensors_in((trial.arguments, trial.options)) if value.ndim and value.shape[0] == trial.rows
     )
 
 
@@ -455,7 +216,7 @@ def _fit(
     moments = [(torch.zeros_like(one), torch.zeros_like(one)) for one in parameters]
     end, before, taken = time.perf_counter() + seconds, None, 0
     while True:
-        inputs = _mapped((trial.arguments, trial.options), _cloned)
+        inputs = mapped((trial.arguments, trial.options), cloned)
         loss = loss_of(trial.pick(trial.net(*inputs[0], **inputs[1])))
         after = float(loss.detach())
         before = after if before is None else before
@@ -542,7 +303,7 @@ def _time_first(output: Tensor, first: Tensor) -> Iterator[tuple[Part, int, int]
 
 def _by_gradient(trial: Subject, first: Tensor) -> tuple[Tensor, Dependence]:
     leaf = first.clone().requires_grad_()
-    arguments, options = _mapped(
+    arguments, options = mapped(
         (trial.arguments, trial.options),
         lambda value: leaf * 1 if value is first else value,  # may be changed in place
     )
@@ -563,7 +324,7 @@ def _by_gradient(trial: Subject, first: Tensor) -> tuple[Tensor, Dependence]:
 def _by_replacement(trial: Subject, first: Tensor) -> tuple[Tensor, Dependence]:
     def run(values: Tensor) -> Tensor:
         _same_draws()
-        inputs = _mapped((trial.arguments, trial.options), lambda value: (values if value is first else value).clone())
+        inputs = mapped((trial.arguments, trial.options), lambda value: (values if value is first else value).clone())
         return trial.pick(trial.net(*inputs[0], **inputs[1])).detach()
 
     output = run(first)

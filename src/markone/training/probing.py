@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from markone.training import probes
+from markone.training import copies, probes
 from markone.training.graph import Node, Reading, Term, inputs_of, name_of_node
 from markone.training.places import users_line
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from markone.training.witness import Entry, Witness
+    from markone.training.windows import Entry
+    from markone.training.witness import Witness
 
 REPEATABLE = frozenset({"View", "UnsafeView", "Reshape", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Clone"})
 SAME = (
@@ -45,19 +46,19 @@ class Call:
         """What a copy of the net gives with the weights as they are now; buffers and generators stay as they are."""
         import torch
 
-        own = probes.unwrapped(self.entry.net)
+        own = copies.unwrapped(self.entry.net)
         live = {name: one.detach() for name, one in own.named_parameters()}
         live |= {name: one.detach().clone() for name, one in own.named_buffers()}
-        with probes.undisturbed(), torch.no_grad(), self.precision():
+        with copies.undisturbed(), torch.no_grad(), self.precision():
             torch.set_rng_state(self.generator)
             return torch.func.functional_call(net, live, self.arguments, self.options, strict=False)
 
     def shadow(self) -> "nn.Module":
         """A copy of the net that takes no hook of the user's along. Raises TypeError where its forward pass waits for other processes."""
-        own = probes.unwrapped(self.entry.net)
-        if probes.is_collective(own):
+        own = copies.unwrapped(self.entry.net)
+        if copies.is_collective(own):
             raise TypeError("a net that waits for other processes cannot be called once more")
-        return probes.copy_of(own)
+        return copies.copy_of(own)
 
     @contextlib.contextmanager
     def precision(self) -> "Iterator[None]":
@@ -167,7 +168,7 @@ class Probing:
         if value is None or self._plan is None:
             return
         try:
-            with torch.no_grad(), probes.undisturbed():
+            with torch.no_grad(), copies.undisturbed():
                 prediction = self._plan.pick(self._again())
                 ours = float(self._plan.loss(prediction, 0))
                 theirs = float(_value_of(term))
@@ -195,7 +196,7 @@ class Probing:
             return
         self.over = True
         plan, trusted = self._plan, bool(self._trusted)
-        subject = probes.isolate(
+        subject = copies.isolate(
             call.entry.net,
             call.arguments,
             call.options,
@@ -211,7 +212,7 @@ class Probing:
         if not self.witness.window.inspected:
             self.last_call = None
 
-    def _judge(self, subject: "probes.Subject", call: Call) -> None:
+    def _judge(self, subject: "copies.Subject", call: Call) -> None:
         witness, name = self.witness, call.entry.name
         found: dict[str, Any] = {"cross_talk": None}
         drops = probes.dropout_in_eval(subject)
