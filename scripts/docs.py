@@ -45,7 +45,7 @@ def _verb(name: str, verb: Callable[..., None]) -> Iterator[str]:
         "",
         f"## markone {name}",
         "",
-        f"`markone {name} {usage} [OPTIONS]`".replace("  ", " "),
+        f"`markone {name} [OPTIONS] {usage}`".replace(" `", "`"),
         "",
         str(verb.__doc__),
         "",
@@ -66,13 +66,15 @@ def _parameters(verb: Callable[..., None]) -> tuple[Parameters, Parameters]:
     found: tuple[Parameters, Parameters] = ([], [])
     for name, parameter in inspect.signature(verb).parameters.items():
         kind, info = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name], None)
-        found[isinstance(info, OptionInfo)].append((info, (kind, parameter.default)))
+        if not info.hidden:
+            found[isinstance(info, OptionInfo)].append((info, (kind, parameter.default)))
     return found
 
 
 def _flag(info: Any) -> str:
-    """``--set``; typer keeps the first name of an annotated option where its default would be."""
-    return str(next(name for name in (info.default, *info.param_decls) if str(name).startswith("--")))
+    """``--set``, or ``-m`` that has no longer name; typer keeps the first name of an annotated option where its default would be."""
+    names = [str(name) for name in (info.default, *info.param_decls) if str(name).startswith("-")]
+    return max(names, key=lambda name: name.startswith("--"))
 
 
 def _values(info: Any, kind: Any) -> str:

@@ -81,7 +81,7 @@ def test_an_unknown_verb_offers_the_near_one(capsys: pytest.CaptureFixture[str])
     assert main(["trian"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("markone: there is no verb 'trian'. Did you mean train? Allowed: train, runs,")
+    assert said.err.startswith("markone: there is no verb 'trian'. Did you mean train? Allowed: train, watch,")
 
 
 def raise_from_runs(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Callable[[], int]:

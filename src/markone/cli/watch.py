@@ -35,7 +35,7 @@ def watch(
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live line, and the verdict in one line.")] = False,
 ) -> None:
-    """Runs a PyTorch script, unchanged, and says what is wrong with its training. Options of markone come before the script."""
+    """Runs any PyTorch script and says what is wrong. Options of markone come before the script."""
     from markone.errors import InputError
     from markone.training.script import run_script
 

@@ -44,7 +44,7 @@ def non_finite(run: Run) -> Iterator[Finding]:
         message += f"; it was {before[-1]:.3g} just before, and {before[0]:.3g} at first"
     if fact.get("inputs_finite") is False:
         message += "; the inputs themselves hold values that are no numbers"
-    elif fact.get("parameters"):
+    elif "module" in fact and fact.get("parameters"):  # of a watched training: looked at before the step, not after it
         message += f"; the weights {fact['parameters'][0]} were no numbers before the step, so the gradient of an earlier one was none"
     elif where:
         message += f"; the first layer that overflows is {where}"
