@@ -8,12 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from markone.data.source import Builtin
 from markone.errors import SpecError
-from markone.fine_tuning import FineTuning, still
-from markone.nets import MLP, ResNet
+from markone.fine_tuning import FineTuning, early_layers, still
+from markone.nets import MLP, ResNet, SqueezeNet
 from markone.optimizers import OPTIMIZERS, OptimizerSpec
 from markone.recipe import Recipe
 from markone.regularizers import Regularization
+from markone.training.choose import choose_recipe
 from markone.training.loop import Training, fit
 
 
@@ -146,3 +148,31 @@ def test_slowed_layers_decay_as_slowly() -> None:
 
 def test_one_pattern_needs_no_list() -> None:
     assert FineTuning.from_dict({"frozen": "features.*"}) == FineTuning(frozen=("features.*",))
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (SqueezeNet(kind="squeezenet-1.1"), ("features.0", "features.3", "features.4")),
+        (ResNet(kind="resnet-18"), ("conv1", "bn1", "layer1")),
+    ],
+    ids=lambda one: getattr(one, "kind", ""),
+)
+def test_early_layers_see_a_quarter_of_the_sides_or_finer(spec: ResNet | SqueezeNet, names: tuple[str, ...]) -> None:
+    net = spec.build((3, 160, 160), 5)
+    assert early_layers(net, (3, 160, 160)) == names
+    FineTuning(frozen=names).freeze(net)
+    assert 0 < sum(one.requires_grad for one in net.parameters()) < len(list(net.parameters()))
+
+
+def test_a_table_has_no_early_layers() -> None:
+    assert early_layers(MLP().build((4,), 3), (4,)) == ()
+
+
+def test_the_chosen_recipe_freezes_early_layers() -> None:
+    source = Builtin(kind="digits")
+    pictures = source.build()
+    plain = choose_recipe(source, pictures, wishes={"net.kind": "resnet-18"})
+    tuned = choose_recipe(source, pictures, wishes={"net.kind": "resnet-18", "net.weights": "net.safetensors"})
+    assert plain.fine_tuning.frozen == ()
+    assert tuned.fine_tuning.frozen[0] == "conv1"
