@@ -35,7 +35,8 @@ TITLES = {
 
 NOTES = {
     "depth": "Deeper plain nets get worse until the deepest learns nothing. The residual nets learn at every depth, and the deeper"
-    " ones are no worse on validation. ResNet-1001 was given two epochs instead of eight. The seconds include pauses: the machine was shared.",
+    " ones are no worse on validation. ResNet-1001 was given two epochs instead of eight. The seconds include pauses: the"
+    " machine was shared.",
 }
 
 

@@ -9,36 +9,49 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from markone.errors import InputError
-from markone.training.watch import Watch, watch
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
+    from markone.training.watch import Watch
+
 PARTS = ("validation", "valid", "val", "eval")  # how frameworks begin the name of a validation metric
 
 
 class Following:
-    """Begins a watching, hands it what the framework evaluates, and ends it."""
+    """What every WatchCallback is beside its framework's own callback: ``run`` is the Watch of the present fit, or of the last.
 
-    def __init__(self, folder: Path | str | None, every: "int | Literal['auto']", *, probes: bool) -> None:
-        self.folder, self.every, self.probes = folder, every, probes
+    folder: where the Run goes, by default a new one in runs/; a further fit with the same callback goes to FOLDER-2, and so on.
+    every, probes: as of ``markone.watch``.
+    """
+
+    def __init__(
+        self, folder: Path | str | None = None, every: "int | Literal['auto']" = "auto", *, probes: bool = True
+    ) -> None:
+        super().__init__()
         self.run: Watch | None = None
+        self._folder, self._every, self._probes = folder, every, probes
+        self._fits = 0
 
-    def begin(self, model: "nn.Module", optimizers: "Iterable[Optimizer]") -> None:
-        self.end()
-        self.run = watch(model, optimizers, folder=self.folder, every=self.every, probes=self.probes)
+    def _begin(self, model: "nn.Module", optimizers: "Iterable[Optimizer]") -> None:
+        from markone.training.watch import watch
+
+        self._end()
+        self._fits += 1
+        folder = f"{self._folder}-{self._fits}" if self._folder is not None and self._fits > 1 else self._folder
+        self.run = watch(model, optimizers, folder=folder, every=self._every, probes=self._probes)
         open_ones.add(self)
 
-    def evaluated(self, metrics: Mapping[str, Any]) -> None:
+    def _evaluated(self, metrics: Mapping[str, Any]) -> None:
         """Records validation metrics; what is no number is left out."""
         if self.run is not None:
             self.run.validation(**{plain(name): float(value) for name, value in metrics.items() if is_number(value)})
 
-    def end(self, error: BaseException | None = None) -> None:
+    def _end(self, error: BaseException | None = None) -> None:
         """Closes the watching, with what ended the fit if it was not its end."""
-        open_ones.discard(self)
-        if self.run is not None:
+        if self in open_ones and self.run is not None:
+            open_ones.discard(self)
             self.run.__exit__(type(error) if error is not None else None, error, None)
 
 
@@ -57,7 +70,7 @@ def hear_exceptions(owner: type, name: str) -> None:
             return original(*arguments, **options)
         except BaseException as error:
             for one in set(open_ones) - before:
-                one.end(error)
+                one._end(error)
             raise
 
     setattr(owner, name, fit)

@@ -1,8 +1,7 @@
 """A Keras 3 callback, for its torch backend: ``model.fit(..., callbacks=[markone.adapters.keras.WatchCallback()])``."""
 
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from markone.adapters.following import Following, framework, hear_exceptions
 from markone.errors import InputError
@@ -19,30 +18,21 @@ def callback() -> type:
             " set KERAS_BACKEND=torch before Keras is imported.",
         )
 
-    class WatchCallback(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+    class WatchCallback(Following, keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         """Watches each fit. ``run``: the Watch; ``run.finished``: its record. Keras's optimizers are its own: only steps are counted."""
 
-        def __init__(
-            self, folder: Path | str | None = None, every: "int | Literal['auto']" = "auto", *, probes: bool = True
-        ) -> None:
-            super().__init__()
-            self._following = Following(folder, every, probes=probes)
-
-        @property
-        def run(self) -> Any:
-            return self._following.run
-
         def on_train_begin(self, logs: Any = None) -> None:
-            self._following.begin(self.model, [])
+            self._begin(self.model, [])
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self.run.stepped()
+            if self.run is not None:
+                self.run.stepped()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self._following.evaluated({name: one for name, one in (logs or {}).items() if name.startswith("val_")})
+            self._evaluated({name: one for name, one in (logs or {}).items() if name.startswith("val_")})
 
         def on_train_end(self, logs: Any = None) -> None:
-            self._following.end()
+            self._end()
 
     WatchCallback.__module__, WatchCallback.__qualname__ = __name__, "WatchCallback"
     hear_exceptions(keras.Model, "fit")

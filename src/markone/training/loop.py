@@ -27,8 +27,10 @@ from markone.training.learner import Learner
 from markone.training.material import prepare
 from markone.training.monitor import Monitor, Row, layers_of
 from markone.training.novikoff import bound_of, is_bounded
+from markone.training.optimizer_fact import of_recipe
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run
+from markone.training.structure import structure_of, targets_fact
 
 if TYPE_CHECKING:
     import torch
@@ -384,7 +386,11 @@ class Training:
         plan = {"steps_per_epoch": learner.steps_per_epoch, "total_steps": learner.total_steps}
         plan |= {"epochs": self.recipe.epochs, "batch_size": material.batches.batch_size}
         self.recorder.fact("plan", plan)
+        steps = {"total_steps": learner.total_steps, "steps_per_epoch": learner.steps_per_epoch}
+        self.recorder.fact("optimizer", of_recipe(learner.optimizer, self.recipe, **steps))
         self.recorder.fact("layers", self._layers())
+        for name, value in self._structure().items():
+            self.recorder.fact(name, value)
         self.recorder.fact("estimate", {"training": len(self._estimated)})
         self.recorder.meta("data", material.data_card())
         if learner.loaded:
@@ -400,6 +406,12 @@ class Training:
         batch = next(self.material.batches.epoch(0))
         with torch.no_grad():
             return layers_of(self.learner.net, lambda: self.learner.forward(batch, 0))
+
+    def _structure(self) -> dict[str, Any]:
+        batch = next(self.material.batches.epoch(0))
+        rows = self.material.split.indices(Part.TRAINING)
+        targets = targets_fact(self.recipe.loss.kind, self.material.store.targets[rows[:TRAINING_ESTIMATE]])
+        return {**structure_of(self.learner.net, lambda: self.learner.forward(batch, 0)), "targets": targets}
 
     def _rows_for_estimate(self) -> Any:
         """A fixed random part of the training part, big enough to tell overfitting from noise."""

@@ -77,7 +77,7 @@ class Sample:
 
         with torch.no_grad():
             self._weigh()
-            with _buffers_kept(self.monitor.net):
+            with buffers_kept(self.monitor.net):
                 after = repeat().detach().float()
             before = loss.detach().float()
             self._rows += [("net", "loss", before), ("net", "step_gain", before - after)]
@@ -124,7 +124,7 @@ def layers_of(net: "nn.Module", forward: Callable[[], Any]) -> list[dict[str, An
 
     handles = [*_attach(net, see)]
     try:
-        with _buffers_kept(net):
+        with buffers_kept(net):
             forward()
     finally:
         for handle in handles:
@@ -149,7 +149,7 @@ def _attach(net: "nn.Module", see: Callable[..., None]) -> Iterator["RemovableHa
 
 
 @contextmanager
-def _buffers_kept(net: "nn.Module") -> Iterator[None]:
+def buffers_kept(net: "nn.Module") -> Iterator[None]:
     """A forward pass in training mode moves the running statistics of batch normalization: they are put back."""
     kept = [(buffer, buffer.detach().clone()) for buffer in net.buffers()]
     try:

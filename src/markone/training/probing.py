@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markone.training import copies, probes
 from markone.training.graph import Node, Reading, Term, inputs_of, name_of_node
 from markone.training.places import users_line
+from markone.training.structure import targets_fact
 
 if TYPE_CHECKING:
     import torch
@@ -259,6 +260,18 @@ class Probing:
             loss = float(-(share * share.log() + (1 - share) * (1 - share).log()).mean())
             return {"loss": loss} if loss > 1e-3 else None
         return None
+
+    def targets_fact(self) -> dict[str, Any] | None:
+        """What the targets of the first steps are (facts, ``targets``)."""
+        import torch
+
+        kinds = {kind for kind, _ in self._targets}
+        if len(kinds) != 1 or len(self.witness.descents) > 1:
+            return None
+        try:
+            return targets_fact(kinds.pop(), torch.cat([target for _, target in self._targets]))
+        except RuntimeError:  # of several shapes
+            return None
 
     def input_fact(self) -> dict[str, Any] | None:
         """Statistics of the inputs of the last call that was looked at (facts, ``input``)."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import torch
+
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
@@ -23,8 +25,6 @@ class Ear:
         self.hear = hear
 
     def __call__(self, *arguments: Any) -> None:
-        import torch
-
         if not torch.compiler.is_compiling():  # what is compiled is compiled as if nobody listened
             self.hear(*arguments)
 
@@ -89,8 +89,6 @@ class Tracing:
         self._searched = False
 
     def turn(self, *, on: bool) -> None:
-        import torch
-
         running, searches = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
         if on and not running:
             self.is_on, self._searched = True, searches

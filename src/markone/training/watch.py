@@ -17,11 +17,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
+
+import torch
 
 from markone.errors import MarkoneError
 from markone.training.conclude import conclude
 from markone.training.exceptions import see_exception
 from markone.training.modules import Modules, is_compiled
+from markone.training.optimizer_fact import optimizer_fact
 from markone.training.pace import Pace
 from markone.training.places import line_of_binding, name_of, users_line
 from markone.training.record import Recorder, create_folder
@@ -55,8 +59,6 @@ def watch(
     so many is looked at closely; "auto" keeps the cost under 2 % of the training's time. probes: experiments on a copy of the net after the
     second step. In a process group only rank 0 records. Raises nothing: what cannot be watched is said in one line on standard error.
     """
-    import torch
-
     stem = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "session").stem
     watching = Watch(folder=folder, name=stem, every=every, probes=probes, door="api")
     watching.begin([model] if isinstance(model, torch.nn.Module) else model)
@@ -87,7 +89,7 @@ class Watch:
         self._recorder = recorder  # of the run, once it is there
         self._concluded = time.monotonic()
         self._inside = self._in_backward = False
-        self._process = os.getpid()
+        _ON.add(self)
 
     # --- the user's side -----------------------------------------------------------------------------------------------------------
 
@@ -134,7 +136,7 @@ class Watch:
         """Takes everything off and completes the record. Further calls do nothing."""
         witness, self.witness = self.witness, None
         self.taps.remove()
-        if witness is None or self._process != os.getpid():
+        if witness is None:
             return
         try:
             witness.tracing.turn(on=False)
@@ -149,8 +151,6 @@ class Watch:
 
     def begin(self, nets: "Iterable[nn.Module] | None") -> None:
         """Opens the record and listens to backward passes, steps, clipping, scaling and schedules."""
-        import torch
-
         if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank():
             return
         try:
@@ -185,7 +185,6 @@ class Watch:
             )
 
     def _listen(self) -> None:
-        import torch
         from torch.nn.utils import clip_grad
         from torch.optim import lr_scheduler
         from torch.utils.data import DataLoader
@@ -219,10 +218,8 @@ class Watch:
 
     def guard(self, act: Callable[..., Any], *arguments: Any) -> None:
         """Calls it while watching; whatever it raises ends the watching and nothing else."""
-        import torch
-
-        if torch.compiler.is_compiling() or self.witness is None or self._inside or os.getpid() != self._process:
-            return  # a forked process shares the record, and must not write to it
+        if torch.compiler.is_compiling() or self.witness is None or self._inside:
+            return
         self._inside = True
         try:
             act(*arguments)
@@ -308,10 +305,16 @@ class Watch:
             witness.arrive()
         record.fact("sightings", witness.sightings.to_list(), step=witness.step)
         record.fact("watched", self._watched(witness), step=witness.step)
+        if len(witness.descents) == 1:
+            rows, only = witness.rows_of_batch, witness.descents[0]
+            fact = optimizer_fact(only.optimizer, batch_size=rows or None, schedule=only.schedule)
+            record.fact("optimizer", fact, step=witness.step)
         if witness.probing is not None:
             guess, inputs = witness.probing.blind_guess(), witness.probing.input_fact()
             if guess is not None:
                 record.fact("blind_guess", guess, step=witness.step)
+            if (targets := witness.probing.targets_fact()) is not None:
+                record.fact("targets", targets, step=witness.step)
             if inputs is not None and "input" not in record.known_facts:
                 record.fact("input", inputs, step=witness.step)
         record.fact("samples", {"training": len(witness.training_rows), "validation": witness.evaluated_count})
@@ -416,10 +419,21 @@ class Watch:
         self.witness.leave_nets()
 
 
+_ON: WeakSet[Watch] = WeakSet()
+
+
+def _fall_silent() -> None:
+    """A forked process shares the record, and must not write to it."""
+    for watching in _ON:
+        watching.witness = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fall_silent)
+
+
 def open_record(folder: Path | None, name: str) -> Recorder:
     """A new run folder without a recipe, and its recorder. Raises RunError where it cannot be written."""
-    import torch
-
     from markone.device import Environment
 
     made = create_folder(folder, recipe=None, name=name, environment=Environment.here(torch.device("cpu")), split=None)

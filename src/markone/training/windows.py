@@ -52,6 +52,7 @@ class Descent:
     clips: list[float] = field(default_factory=list)
     clip_place: str | None = None
     schedule_place: str | None = None
+    schedule: str | None = None  # its class
     unscaled: bool = False
     skipped: int = 0
     gradients: dict[int, "Counter[str]"] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from markone.training.places import users_line
 from markone.training.probing import Probing
 from markone.training.rows import MOST_ROWS, Rows, first_tensor
 from markone.training.sightings import Sightings
+from markone.training.structure import Structure
 from markone.training.taps import Ear, Taps, Tracing
 from markone.training.vitals import norms, total_norm
 from markone.training.windows import Descent, Entry, Window
@@ -81,6 +82,7 @@ class Witness:
         self.evaluated_rows: dict[str, list[int]] = {}
         self.labels: list[tuple[int, int, int, bool, int]] = []  # step, first, last, sorted, distinct
         self.last_loss: float | None = None
+        self.rows_of_batch = 0  # of the largest one that a net was trained with
         self.backward_place: str | None = None
         self._versions: dict[int, int] = {}
         self.picks_rows = (
@@ -94,6 +96,7 @@ class Witness:
         self._net_handles: list[Any] = []
         self._traced = 0
         self.tracing = Tracing()
+        self.structure: Structure | None = None
         self._stepping = self._closure = False
         self.told = False  # of steps, by who takes them
 
@@ -159,13 +162,7 @@ class Witness:
         guard, enter, order = self.guard, self._enter, entry.order
 
         def hear(net: "nn.Module", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-            if (
-                not torch.compiler.is_compiling()
-                and self.quiet
-                and order.over
-                and net.training
-                and torch.is_grad_enabled()
-            ):
+            if self.quiet and order.over and net.training and torch.is_grad_enabled():
                 entry.forwards += 1
             else:
                 guard(enter, entry, net, arguments, options)
@@ -174,7 +171,7 @@ class Witness:
 
     def _enter(self, entry: Entry, net: "nn.Module", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """A net is called."""
-        if torch.compiler.is_compiling() or entry not in self.entries:
+        if entry not in self.entries:
             return
         training, graph = net.training, torch.is_grad_enabled()
         if not graph:
@@ -202,12 +199,18 @@ class Witness:
         self, entry: Entry, window: Window, batch: "torch.Tensor", arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
         window.rows = len(batch) if batch.ndim else 0
+        self.rows_of_batch = max(self.rows_of_batch, window.rows)
         entry.place = entry.place or users_line()
         giver = window.outputs.get(batch.data_ptr())
         if giver is not None and giver is not entry:
             giver.feeds_another = True
         if window.sample is None and window.backwards == 0 and not self.compiled:
             window.sample = NetSample(self.modules.layers(), self.guard, self.taps)
+            if "structure" not in self.recorder.known_facts and self.structure is None and self.step < DENSE_STEPS:
+                self.structure = Structure(self.modules.layers(), lambda hear: Ear(partial(self.guard, hear)))
+                self.taps.add(*self.structure.handles)
+        if self.structure is not None and entry.forwards > 1:
+            self.structure.forget()
         if self.probing is not None:
             self.probing.calls(entry, arguments, options)
         handle: list[Any] = []
@@ -351,10 +354,19 @@ class Witness:
             reading.root.metadata["markone"] = alive
             self._graphs.append((self.step, place, ref(alive)))
             del self._graphs[:-MOST_GRAPHS]
+        if self.structure is not None:
+            self._describe(self.structure, reading)
         if self.probing is not None:
             self.probing.reads(reading, scale=self._scale(window))
         if window.backwards == 1:
             self._traced += 1
+
+    def _describe(self, structure: Structure, reading: Reading) -> None:
+        """What the nets are made of, as the first loss that goes through them shows it."""
+        self.structure = None
+        self.taps.drop(structure.handles)
+        for name, fact in structure.facts(reading).items():
+            self.recorder.fact(name, fact, step=self.step)
 
     def _scale(self, window: Window) -> float:
         scaler = next(iter(self.scales.values()), None)
@@ -490,11 +502,11 @@ class Witness:
         return any(self._versions.get(id(one)) != one._version for one in descent.parameters)
 
     def descent_of(self, optimizer: "Optimizer") -> Descent:
-        optimizer = innermost(optimizer)
-        for descent in self.descents:
-            if descent.optimizer is optimizer:
-                return descent
-        return self.meet_optimizer(optimizer, name=None, place=None)
+        for one in (optimizer, inner := innermost(optimizer)):
+            for descent in self.descents:
+                if descent.optimizer is one:
+                    return descent
+        return self.meet_optimizer(inner, name=None, place=None)
 
     def before_step(self, optimizer: "Optimizer", closure: bool) -> None:
         descent = self.descent_of(optimizer)
@@ -702,6 +714,7 @@ class Witness:
             return
         descent = self.descent_of(optimizer)
         descent.schedule_place = descent.schedule_place or users_line()
+        descent.schedule = type(scheduler).__name__
         early = descent.steps == 0 and not descent.skipped
         if early:
             self._saw_step(descent, "scheduler-before-optimizer", True)
