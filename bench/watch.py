@@ -114,16 +114,21 @@ class Loop:
 @contextlib.contextmanager
 def aside(watching: "Watch") -> Iterator[None]:
     """torch as it was before the watch began, and the clocks of the watch stopped."""
-    began = time.perf_counter()
+    began, noting = time.perf_counter(), torch.is_anomaly_enabled()
+    if noting:  # the watch has the nodes of its first graphs note the lines that make them
+        torch.set_anomaly_enabled(False)
     for owner, name, original, _ in watching.taps._replaced:
         setattr(owner, name, original)
     yield
     for owner, name, _, ours in watching.taps._replaced:
         setattr(owner, name, ours)
     assert watching.witness, watching.failure
-    gone = time.perf_counter() - began
-    watching.witness.pace._began += gone
-    watching.witness.pace.pause()
+    if noting:
+        torch.set_anomaly_enabled(True, check_nan=False)
+    gone, pace = time.perf_counter() - began, watching.witness.pace
+    pace._began += gone
+    if pace._step_began is not None:
+        pace._step_began += gone
     watching.witness.recorder._flushed += gone
     watching._concluded += gone
 

@@ -5,7 +5,8 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from torch.utils.data import default_collate
 
 from markone.training import copies, probes
 from markone.training.copies import Subject, isolate
+from markone.training.watch import watch
 
 PROBES: tuple[Callable[[Subject], Any], ...] = (
     probes.cross_talk,
@@ -663,3 +665,33 @@ assert "torch._dynamo" not in sys.modules
         assert len(runs) == count >= 1
         net(rows(4, 5))
         assert len(runs) == count
+
+
+def test_a_net_that_raises_when_it_is_called_once_more_is_watched_on(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            if not self.is_the_one():
+                calls.append(1)
+                if len(calls) > 3:
+                    raise ValueError("too often")
+            return cast(Tensor, self.inner(inputs))
+
+        def is_the_one(self) -> bool:
+            return self is model
+
+    model = Counting()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer, folder=tmp_path / "run") as run:
+        for _ in range(6):
+            optimizer.zero_grad()
+            F.cross_entropy(model(rows(8, 4)), torch.arange(8) % 3).backward()
+            optimizer.step()
+    assert len(calls) > 3
+    assert run.failure is None
+    assert (run.finished.status, run.finished.steps) == ("finished", 6)

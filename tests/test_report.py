@@ -2,9 +2,11 @@
 
 import doctest
 import itertools
+import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +16,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from markone.cli import main
+from markone.diagnosis.cases import case
+from markone.diagnosis.causes import RANK
+from markone.diagnosis.diagnose import diagnose
 from markone.diagnosis.finding import Finding, Severity
-from markone.report import chart, live, text, titles, words
+from markone.report import chart, live, markdown, text, titles, words
 from markone.report import sparkline as sparklines
 from markone.report.chart import MOST_POINTS, Curve, decades, smooth, ticks
 from markone.report.comparison import compare_runs, error_ratio, newcombe, simpler
+from markone.report.figures import FIGURES
+from markone.report.heatmap import MOST_ROWS, heatmap
 from markone.report.html import report_html, write_report
+from markone.report.markdown import markdown_report
+from markone.report.sarif import sarif_document
 from markone.report.score import Score, score_of
 from markone.report.sparkline import BARS, sparkline
 from markone.report.summary import count_findings, summarize_run
-from markone.training.run import Run
+from markone.training.loop import fit
+from markone.training.run import Run, Series
 from tests.synthetic_run import write_run
 
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
@@ -34,7 +45,9 @@ def finding(severity: Severity = Severity.SEVERE, **changes: object) -> Finding:
     return Finding(**{**given, "reference": 0.0, "confidence": 0.9, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", [words, sparklines, chart, titles, text, live], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [words, sparklines, chart, titles, text, live, markdown], ids=lambda module: module.__name__
+)
 def test_the_examples_run(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -329,3 +342,93 @@ class TestPage:
         path = write_report(run, [finding()])
         assert [file for file in run.folder.iterdir() if "report" in file.name] == [path]
         assert "Units are dead" in path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def ill(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return fit(case("vanishing-gradient").ill, folder=tmp_path_factory.mktemp("forms") / "run")
+
+
+class TestForms:
+    """``markone diagnose --format sarif|markdown|html`` on the run of an ill recipe."""
+
+    def printed(self, run: Run, form: str, capsys: pytest.CaptureFixture[str]) -> str:
+        assert main(["diagnose", str(run.folder), "--format", form]) == 0
+        return capsys.readouterr().out
+
+    def test_sarif(self, ill: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        document = json.loads(self.printed(ill, "sarif", capsys))
+        assert document["version"] == "2.1.0"
+        (run,) = document["runs"]
+        rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+        findings = diagnose(ill)
+        every = [one for top in findings for one in (top, *top.folded)]
+        assert sorted(one["ruleId"] for one in run["results"]) == sorted(one.slug for one in every)
+        for result in run["results"]:
+            assert rules[result["ruleIndex"]] == result["ruleId"]
+            assert result["level"] in ("note", "warning", "error")
+            assert result["message"]["text"]
+        folded = [one["properties"].get("explainedBy") for one in run["results"]]
+        assert folded.count(None) == len(findings)
+
+    def test_sarif_names_the_line(self, ill: Run) -> None:
+        finding = Finding("double-softmax", Severity.SEVERE, "m", 1, 0, 1.0, where="net.head", place="src/train.py:31")
+        (result,) = sarif_document(ill, [finding])["runs"][0]["results"]
+        (location,) = result["locations"]
+        assert location["physicalLocation"] == {
+            "artifactLocation": {"uri": "src/train.py"},
+            "region": {"startLine": 31},
+        }
+        assert location["logicalLocations"] == [{"fullyQualifiedName": "net.head"}]
+        assert result["level"] == "error"
+
+    def test_markdown(self, ill: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        text = self.printed(ill, "markdown", capsys)
+        assert text.startswith("# ")
+        assert "| `vanishing-gradient` | |" in text
+        assert text.count("\n## ") >= 1
+
+    def test_markdown_of_names_is_no_markup(self, ill: Run) -> None:
+        text = markdown_report(ill, [Finding("dead-relu", Severity.NOTE, "a*b_c <i>", 0.5, 0.1, 0.5)])
+        assert r"a\*b\_c \<i\>" in text
+
+    def test_html_has_the_evidence_beside_the_sentence(self, ill: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        page = self.printed(ill, "html", capsys)
+        (first, *_) = diagnose(ill)
+        section = page.partition("Finding 1")[2].partition("</section>")[0]
+        assert escape(first.message) in section
+        assert section.count("<svg") >= 2
+        assert "Gradient at each layer" in section
+        assert "http" not in page.replace("http://www.w3.org", ""), "self-contained"
+
+    def test_every_figure_is_of_a_finding_that_exists(self) -> None:
+        assert set(FIGURES) <= set(RANK)
+
+
+class TestHeatmap:
+    @given(
+        st.lists(st.lists(st.floats(width=32), min_size=1, max_size=30), max_size=40),
+    )
+    def test_it_is_well_formed_and_has_a_row_for_each_layer_up_to_a_bound(self, layers: list[list[float]]) -> None:
+        named = {f"layer <{i}>": Series(np.arange(len(v)), np.zeros(len(v)), np.array(v)) for i, v in enumerate(layers)}
+        text = heatmap("a & b", named, end=30, marked="layer <1>")
+        if not any(math.isfinite(value) for row in layers for value in row):
+            return
+        if text:
+            drawn = ElementTree.fromstring(text)
+            assert len(list(drawn.iter("title"))) <= MOST_ROWS + 1
+            assert sum(float(rect.attrib["width"]) for rect in drawn.iter("rect")) > 0
+
+    def test_darker_is_larger(self) -> None:
+        steps = np.arange(10)
+        rows = {"a": Series(steps, steps * 0.0, np.full(10, 1.0)), "b": Series(steps, steps * 0.0, np.full(10, 9.0))}
+        low, high = (
+            float(one.attrib["opacity"]) for one in ElementTree.fromstring(heatmap("t", rows, end=9)).iter("rect")
+        )
+        assert low < high == 1.0
+
+    def test_a_histogram_counts_all_values(self) -> None:
+        drawn = ElementTree.fromstring(chart.histogram("h", np.concatenate([np.zeros(30), np.arange(10.0)])))
+        heights = [float(rect.attrib["height"]) for rect in drawn.iter("rect")]
+        assert max(heights) == pytest.approx(chart.HEIGHT - chart.BOTTOM - chart.TOP)
+        assert chart.histogram("h", np.ones(5)) == ""

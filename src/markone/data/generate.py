@@ -41,15 +41,16 @@ def spirals(*, samples: int, arms: int, turns: float, noise: float, seed: int) -
     return _points("spirals", points, arm, tuple(f"arm {k + 1}" for k in range(arms)))
 
 
-def moons(*, samples: int, noise: float, seed: int) -> Dataset:
-    """Upper moon (cos t, sin t), lower moon (1 - cos t, 1/2 - sin t), t uniform in [0, pi], plus Gaussian noise."""
+def moons(*, samples: int, noise: float, seed: int, wrong: float = 0.0) -> Dataset:
+    """Upper moon (cos t, sin t), lower moon (1 - cos t, 1/2 - sin t), t uniform in [0, pi], plus Gaussian noise; a share of wrong labels."""
     generator = numpy_generator(seed, "moons")
     lower = np.arange(samples, dtype=np.int64) % 2
     t = np.pi * generator.random(samples)
     x = np.where(lower, 1 - np.cos(t), np.cos(t))
     y = np.where(lower, 0.5 - np.sin(t), np.sin(t))
     points = np.stack([x, y], axis=1) + noise * generator.standard_normal((samples, 2))
-    return _points("moons", points, lower, ("upper", "lower"))
+    flipped = numpy_generator(seed, "wrong").random(samples) < wrong
+    return _points("moons", points, np.where(flipped, 1 - lower, lower), ("upper", "lower"))
 
 
 def polynomial(*, samples: int, degree: int, noise: float, seed: int) -> Dataset:

@@ -53,13 +53,14 @@ class Moons(Spec):
     kind: Literal["moons"] = "moons"
     samples: int = Field(default=1000, ge=12, le=1_000_000, description="How many points, over both moons.")
     noise: float = Field(default=0.1, ge=0, le=1, description="Standard deviation around the half circle of radius 1.")
+    wrong: float = Field(default=0.0, ge=0, le=0.5, description="Share of the labels that are wrong.")
     seed: int = SEED
 
     def build(self, *, progress: Progress | None = None) -> "Dataset":
         """Two classes; inputs float32 (samples, 2)."""
         from markone.data.generate import moons
 
-        return moons(samples=self.samples, noise=self.noise, seed=self.seed)
+        return moons(samples=self.samples, noise=self.noise, wrong=self.wrong, seed=self.seed)
 
 
 class Polynomial(Spec):

@@ -1,6 +1,16 @@
 """diagnose: all checks on one Run, causes first; and what they cannot judge for want of a record."""
 
-from markone.diagnosis import loop_checks, output_checks
+from markone.diagnosis import (
+    datasheet_checks,
+    initialization_checks,
+    label_checks,
+    loop_checks,
+    optimizer_checks,
+    output_checks,
+    structure_checks,
+    target_checks,
+    trend_checks,
+)
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.causes import fold
 from markone.diagnosis.data_checks import input_unnormalized
@@ -14,6 +24,11 @@ from markone.training.run import Run
 CHECKS: tuple[Check, ...] = (
     *output_checks.CHECKS,
     *loop_checks.CHECKS,
+    *datasheet_checks.CHECKS,
+    *label_checks.CHECKS,
+    *structure_checks.CHECKS,
+    *initialization_checks.CHECKS,
+    *target_checks.CHECKS,
     input_unnormalized,
     vanishing_gradient,
     exploding_gradient,
@@ -24,6 +39,8 @@ CHECKS: tuple[Check, ...] = (
     lr_too_low,
     overfitting,
     underfitting,
+    *optimizer_checks.CHECKS,
+    *trend_checks.CHECKS,
 )
 
 

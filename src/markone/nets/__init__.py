@@ -1,59 +1,32 @@
 """Nets: architectures as specs; ``build`` gives the torch module.
 
-A new net is a new file beside the others, its class in NETS and in the union Net.
+A new net is a new file beside the others, its class in every.py. The specs load on first use: what only asks after activations, such
+as a watched training, does without them.
 """
 
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from markone.nets.alexnet import AlexNet
-from markone.nets.convnet import ConvNet
-from markone.nets.densenet import DenseNet
-from markone.nets.encoder_decoder import EncoderDecoder
-from markone.nets.fcn import FCN
-from markone.nets.inception import Inception
-from markone.nets.mlp import MLP
-from markone.nets.net import NetSpec
-from markone.nets.perceptron import MarkOne, Perceptron
-from markone.nets.resnet import ResNet
-from markone.nets.squeezenet import SqueezeNet
-from markone.nets.timm import Timm
-from markone.nets.unet import UNet
-from markone.nets.vgg import VGG
-from markone.spec import KIND
-
-NETS: tuple[type[NetSpec], ...] = (
-    Perceptron,
-    MarkOne,
-    MLP,
-    ConvNet,
-    AlexNet,
-    VGG,
-    SqueezeNet,
-    Inception,
-    ResNet,
-    DenseNet,
-    EncoderDecoder,
-    FCN,
-    UNet,
-    Timm,
-)
-Net = Annotated[
-    Perceptron
-    | MarkOne
-    | MLP
-    | ConvNet
-    | AlexNet
-    | VGG
-    | SqueezeNet
-    | Inception
-    | ResNet
-    | DenseNet
-    | EncoderDecoder
-    | FCN
-    | UNet
-    | Timm,
-    KIND,
-]
+if TYPE_CHECKING:
+    from markone.nets.every import (
+        FCN,
+        MLP,
+        NETS,
+        VGG,
+        AlexNet,
+        ConvNet,
+        DenseNet,
+        EncoderDecoder,
+        Inception,
+        MarkOne,
+        Net,
+        NetSpec,
+        Perceptron,
+        ResNet,
+        SqueezeNet,
+        Timm,
+        UNet,
+    )
 
 __all__ = [
     "FCN",
@@ -74,3 +47,12 @@ __all__ = [
     "Timm",
     "UNet",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, from every.py. Raises AttributeError for any other."""
+    if name not in __all__:
+        raise AttributeError(f"module 'markone.nets' has no attribute {name!r}")
+    value = getattr(import_module("markone.nets.every"), name)
+    globals()[name] = value
+    return value

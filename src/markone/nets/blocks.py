@@ -2,13 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from markone.nets.activations import LEAK
-from markone.nets.net import NormalizationName
+
+if TYPE_CHECKING:
+    from markone.nets.net import NormalizationName
 
 GROUP_CHANNELS = 16  # Wu and He 2018, table 3: 16 channels per group is about as good as 32 groups, and fits thin nets
 
@@ -67,14 +69,14 @@ def groups_of(channels: int) -> int:
     return next((g for g in range(channels // GROUP_CHANNELS, 1, -1) if channels % g == 0), 1)
 
 
-def normalize_columns(kind: NormalizationName, columns: int) -> nn.Module:
+def normalize_columns(kind: "NormalizationName", columns: int) -> nn.Module:
     """For (n, columns): batch (Ioffe and Szegedy 2015), layer (Ba et al. 2016) or group (Wu and He 2018)."""
     if kind == "batch":
         return nn.BatchNorm1d(columns)
     return nn.LayerNorm(columns) if kind == "layer" else nn.GroupNorm(groups_of(columns), columns)
 
 
-def normalize_maps(kind: NormalizationName, channels: int, *, eps: float = 1e-5) -> nn.Module:
+def normalize_maps(kind: "NormalizationName", channels: int, *, eps: float = 1e-5) -> nn.Module:
     """For (n, channels, height, width); "layer" takes all channels and places together, as one group."""
     if kind == "none":
         return nn.Identity()
@@ -89,7 +91,7 @@ def dropout_module(fraction: float) -> nn.Module:
 
 
 def dense(
-    inputs: int, width: int, *, activation: str, normalization: NormalizationName, dropout: float
+    inputs: int, width: int, *, activation: str, normalization: "NormalizationName", dropout: float
 ) -> nn.Sequential:
     """linear, norm, activation, dropout on (n, inputs) -> (n, width); what is off is not there."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
@@ -103,7 +105,7 @@ def dense(
 
 
 def convolution(
-    inputs: int, width: int, *, pool: bool, activation: str, normalization: NormalizationName
+    inputs: int, width: int, *, pool: bool, activation: str, normalization: "NormalizationName"
 ) -> nn.Sequential:
     """3x3 conv, 2x2 max pool, norm, activation on (n, inputs, h, w) -> (n, width, h, w) or half of it; what is off is
     not there."""

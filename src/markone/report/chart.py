@@ -53,8 +53,8 @@ class Scale:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
 
-def chart(title: str, curves: Sequence[Curve], *, end: float, as_share: bool = False) -> str:
-    """One chart over epochs 0 to ``end`` as an SVG figure; an empty string where nothing finite is to be drawn."""
+def chart(title: str, curves: Sequence[Curve], *, end: float, as_share: bool = False, unit: str = "epoch") -> str:
+    """One chart over 0 to ``end`` units as an SVG figure; an empty string where nothing finite is to be drawn."""
     kept = [curve for curve in map(_finite, curves) if len(curve.x)]
     if not any(curve.tone != "reference" for curve in kept):
         return ""
@@ -67,12 +67,39 @@ def chart(title: str, curves: Sequence[Curve], *, end: float, as_share: bool = F
         f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}: {escape(spoken)}">',
         *_grid(y_scale, _percent if as_share else number),
-        *_x_axis(x_scale),
+        *_x_axis(x_scale, unit),
         *(_line(curve, x_scale, y_scale) for curve in kept),
         *_end_labels(labelled, x_scale, y_scale, show),
         "</svg></figure>",
     ]
     return "".join(parts)
+
+
+def histogram(title: str, values: Floats, *, bins: int = 30) -> str:
+    """How often values occur, as an SVG figure; an empty string for fewer than two different ones."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2 or known.min() == known.max():
+        return ""
+    counts, edges = np.histogram(known, min(bins, len(known)))
+    x_scale = Scale(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT)
+    y_scale = Scale(0.0, float(counts.max()), HEIGHT - BOTTOM, TOP)
+    bars = [
+        f'<rect class="bar" x="{x_scale(a) + 0.5:.1f}" y="{y_scale(n):.1f}" width="{x_scale(b) - x_scale(a) - 1:.1f}"'
+        f' height="{HEIGHT - BOTTOM - y_scale(n):.1f}"/>'
+        for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
+        if n
+    ]
+    spoken = f"{len(known)} values, median {number(float(np.median(known)))}"
+    head = f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+    return "".join(
+        [
+            f'{head}aria-label="{escape(title)}: {spoken}">',
+            *_grid(y_scale, number),
+            *_x_axis(x_scale, ""),
+            *bars,
+            "</svg></figure>",
+        ]
+    )
 
 
 def smooth(values: Floats, window: int) -> Floats:
@@ -149,12 +176,12 @@ def _grid(scale: Scale, show: Callable[[float], str]) -> list[str]:
     return lines
 
 
-def _x_axis(scale: Scale) -> list[str]:
+def _x_axis(scale: Scale, unit: str) -> list[str]:
     middle = [
         f'<text class="tick" x="{scale(value):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{number(value)}</text>'
         for value in ticks(scale.low, scale.high, factors=(1, 2, 5))
     ]
-    return [*middle, f'<text class="tick" x="{WIDTH - RIGHT + 24}" y="{HEIGHT - 8}">epoch</text>']
+    return [*middle, f'<text class="tick" x="{WIDTH - RIGHT + 24}" y="{HEIGHT - 8}">{unit}</text>']
 
 
 def _percent(fraction: float) -> str:
@@ -168,12 +195,18 @@ def _line(curve: Curve, x_scale: Scale, y_scale: Scale) -> str:
 
 
 def _end_labels(curves: Sequence[Curve], x_scale: Scale, y_scale: Scale, show: Callable[[float], str]) -> list[str]:
-    """Each curve's name and last value beside its end, moved apart where they would collide."""
+    """Each curve's name and last value beside its end, moved apart where they would collide, and off the axis below."""
     placed = sorted(((y_scale(float(curve.y[-1])) + 4, curve) for curve in curves), key=lambda item: item[0])
-    lines, last = [], -math.inf
-    for y, curve in placed:
-        last = max(y, last + LABEL_HEIGHT)
+    heights, last = [], -math.inf
+    for y, _ in placed:
+        heights.append(last := max(y, last + LABEL_HEIGHT))
+    below = float(HEIGHT - BOTTOM + 4)
+    for place in reversed(range(len(heights))):
+        heights[place] = min(heights[place], below)
+        below = heights[place] - LABEL_HEIGHT
+    lines = []
+    for height, (_, curve) in zip(heights, placed, strict=True):
         text = escape(f"{curve.label} {show(float(curve.y[-1]))}")
         x = x_scale(float(curve.x[-1])) + 7
-        lines.append(f'<text class="end {curve.tone}" x="{x:.1f}" y="{last:.1f}">{text}</text>')
+        lines.append(f'<text class="end {curve.tone}" x="{x:.1f}" y="{height:.1f}">{text}</text>')
     return lines

@@ -11,6 +11,7 @@ import numpy as np
 from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding
 from markone.report.chart import Curve, chart, smooth
+from markone.report.figures import figures
 from markone.report.score import score_of
 from markone.report.summary import Summary, summarize_run
 from markone.report.titles import title
@@ -30,7 +31,7 @@ def write_report(run: Run, findings: Sequence[Finding]) -> Path:
 
 
 def report_html(run: Run, findings: Sequence[Finding]) -> str:
-    """The page: headline, lead, five numbers, findings, curves, a table of the epochs and the recipe."""
+    """The page: headline, lead, five numbers, findings with their evidence, curves, a table of the epochs and the recipe."""
     summary = summarize_run(run, findings)
     style = files("markone.report").joinpath("page.css").read_text(encoding="utf-8")
     return "\n".join(
@@ -40,7 +41,7 @@ def report_html(run: Run, findings: Sequence[Finding]) -> str:
             f'<link rel="icon" href="data:,">\n<title>{escape(run.id)}</title>\n<style>\n{style}</style>\n</head>',
             "<body>\n<main>",
             _head(run, summary),
-            *(_finding(place, finding) for place, finding in enumerate(findings, start=1)),
+            *(_finding(run, place, finding) for place, finding in enumerate(findings, start=1)),
             _unjudged(run),
             _charts(run),
             _table(run),
@@ -62,15 +63,15 @@ def _head(run: Run, summary: Summary) -> str:
     )
 
 
-def _finding(place: int, finding: Finding) -> str:
-    where = f" · {finding.where}" if finding.where else ""
+def _finding(run: Run, place: int, finding: Finding) -> str:
+    where = "".join(f" · {one}" for one in (finding.where, finding.place) if one)
     folded = "; ".join(title(inner.slug) for inner in finding.folded)
     explains = f'<p class="folded">It explains: {escape(folded)}.</p>' if folded else ""
     severity = finding.severity.value
     return (
         f'<section><p class="tag {severity}">Finding {place} · {severity}{escape(where)} · since step {finding.since_step}</p>'
         f"<h2>{escape(title(finding.slug))}</h2><p>{escape(finding.message)}</p>{explains}"
-        f"<p><code>markone explain {escape(finding.slug)}</code></p></section>"
+        f"{figures(run, finding)}<p><code>markone explain {escape(finding.slug)}</code></p></section>"
     )
 
 

@@ -51,7 +51,7 @@ def _gradients(witness: Witness, descent: Descent) -> None:
     if not looked:
         return
     details: dict[str, Any] = {"given": given, "of": looked, "hits": looked, "total": len(descent.parameters)}
-    step_functions = witness.window.step_functions
+    step_functions = witness.step_functions
     if silent["zero"] and (step_functions or not given):
         names = [witness.modules.name(one) for one in silent["zero"]]
         witness.sightings.note(
@@ -264,10 +264,9 @@ def _leaks(witness: Witness) -> None:
     if witness.picks_rows:
         return
     shares: list[tuple[str, int, int]] = []
-    for line, rows in witness.evaluated_rows.items():
-        distinct = set(rows)
-        if len(distinct) >= LEAST_ROWS and 2 * len(distinct) > len(rows[: 2 * len(distinct)]):
-            shares.append((line, len(distinct & trained), len(distinct)))
+    for line, seen in witness.evaluated.items():
+        if len(seen.rows) >= LEAST_ROWS and seen.is_diverse:
+            shares.append((line, len(seen.rows & trained), len(seen.rows)))
     if not shares or not trained:
         return
     if all(2 * same > 0 and same >= max(2, count // 20) for _, same, count in shares):

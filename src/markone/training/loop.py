@@ -22,9 +22,11 @@ from markone.recipe import Recipe
 from markone.regularizers import complexity
 from markone.seeds import numpy_generator
 from markone.training.checkpoint import CheckpointWriter, Tensors, copy_tensors, read_latest, take
+from markone.training.emptied import zero_input_of
 from markone.training.evaluate import evaluate
 from markone.training.learner import Learner
 from markone.training.material import prepare
+from markone.training.material_sheet import material_datasheet
 from markone.training.monitor import Monitor, Row, layers_of
 from markone.training.novikoff import bound_of, is_bounded
 from markone.training.optimizer_fact import of_recipe
@@ -372,6 +374,8 @@ class Training:
             self._fetch_losses()
         if self.status == "interrupted" and consistent and self.at.step:
             self._checkpoint()
+        if self.status == "finished" and consistent and (emptied := zero_input_of(self.learner)) is not None:
+            self.recorder.fact("zero_input", {**emptied, "step": self.at.step}, step=self.at.step)
         try:
             self._writer.close()
         finally:
@@ -386,6 +390,7 @@ class Training:
         plan = {"steps_per_epoch": learner.steps_per_epoch, "total_steps": learner.total_steps}
         plan |= {"epochs": self.recipe.epochs, "batch_size": material.batches.batch_size}
         self.recorder.fact("plan", plan)
+        self.recorder.fact("datasheet", material_datasheet(material))
         steps = {"total_steps": learner.total_steps, "steps_per_epoch": learner.steps_per_epoch}
         self.recorder.fact("optimizer", of_recipe(learner.optimizer, self.recipe, **steps))
         self.recorder.fact("layers", self._layers())

@@ -40,6 +40,7 @@ class Modules:
         keys = {id(one) for one in wanted}
         alive = [thing for thing in gc.get_objects() if issubclass(type(thing), nn.Module)]
         inner = {id(child) for net in alive for child in net.__dict__.get("_modules", {}).values()}
+        inner |= {id(item) for net in alive for _, item in _in_plain_containers(net)}
         for net in alive:
             if id(net) not in inner and any(id(one) in keys for one in net.parameters()):
                 self._add(net)
@@ -85,13 +86,9 @@ class Modules:
     def hidden(self, parameter: "torch.Tensor") -> str | None:
         """The path of a parameter whose layer stands in a plain list, tuple or dict of a net, where no net finds it."""
         for path, module in self.layers():
-            for attribute, value in list(vars(module).items()):
-                if attribute.startswith("_") or not isinstance(value, list | tuple | dict):
-                    continue
-                items = value.items() if isinstance(value, dict) else enumerate(value)
-                for key, item in items:
-                    if any(parameter is one for one in _parameters_in(item)):
-                        return f"{path}.{attribute}[{key!r}]" if path not in self.roots else f"{attribute}[{key!r}]"
+            for place, item in _in_plain_containers(module):
+                if any(parameter is one for one in _parameters_in(item)):
+                    return f"{path}.{place}" if path not in self.roots else place
         return None
 
 
@@ -138,6 +135,14 @@ def _walk(net: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
         yield from net.named_modules()
     else:
         yield from (("" if layer is net else layer.name, layer) for layer in flat())
+
+
+def _in_plain_containers(module: "nn.Module") -> "Iterator[tuple[str, Any]]":
+    """What a module holds in its lists, tuples and dicts, where torch does not look, each with its place such as ``blocks[0]``."""
+    for attribute, value in list(vars(module).items()):
+        if not attribute.startswith("_") and isinstance(value, list | tuple | dict):
+            items = list(value.items()) if isinstance(value, dict) else enumerate(value)
+            yield from ((f"{attribute}[{key!r}]", item) for key, item in items)
 
 
 def _parameters_in(item: Any) -> "Iterable[torch.Tensor]":

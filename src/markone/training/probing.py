@@ -145,6 +145,8 @@ class Probing:
         if call is None or outputs is None or len(terms) != 1:
             return
         term = terms[0]
+        target = term.saved("target")
+        self.witness.specimens.taught(call.entry.name, term.kind, term.saved("self"), target)
         self._keep_target(term, scale)
         path = _path_to(outputs, term)
         loss = _loss_of(term)
@@ -188,7 +190,11 @@ class Probing:
         """The loss of the same batch with the weights as they are now; None where it cannot be computed again."""
         if self._plan is None or not self._trusted:
             return None
-        return self._plan.loss(self._plan.pick(self._again()), 0) * self._plan.factor
+        try:
+            return self._plan.loss(self._plan.pick(self._again()), 0) * self._plan.factor
+        except Exception:  # foreign code
+            self._trusted = False
+            return None
 
     def run(self) -> None:
         """All probes, once, on a copy of the net and some rows of the last batch."""
@@ -212,6 +218,19 @@ class Probing:
             self._judge(subject, call)
         if not self.witness.window.inspected:
             self.last_call = None
+
+    def at_end(self) -> dict[str, float] | None:
+        """The probe ``zero_input`` with the weights that the training ended with; None where the last call is not known."""
+        call, plan = self.last_call, self._plan
+        if call is None or plan is None or not call.entry.trained or not self._trusted:
+            return None
+        subject = copies.isolate(
+            call.entry.net, call.arguments, call.options, pick=plan.pick, loss=lambda prediction: plan.loss(prediction, 0)
+        )
+        if subject is None:
+            return None
+        with call.precision():
+            return probes.zero_input(subject)
 
     def _judge(self, subject: "copies.Subject", call: Call) -> None:
         witness, name = self.witness, call.entry.name

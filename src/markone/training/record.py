@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markone.data.split import SplitResult
 from markone.device import Environment
 from markone.errors import RunError
-from markone.recipe import Recipe
+
+if TYPE_CHECKING:
+    from markone.data.split import SplitResult
+    from markone.recipe import Recipe
 
 TABLES = """
 create table meta (key text primary key, value text not null) without rowid;
@@ -171,10 +173,10 @@ def _start_time(pid: int) -> str | None:
 def create_folder(
     folder: Path | None,
     *,
-    recipe: Recipe | None,
+    recipe: "Recipe | None",
     name: str,
     environment: Environment,
-    split: SplitResult | None,
+    split: "SplitResult | None",
     parent: Path = Path("runs"),
 ) -> Path:
     """A new run folder with recipe and split (a training that is only watched has neither), environment and an empty record.
@@ -210,7 +212,7 @@ def create_folder(
     return final
 
 
-def _fresh_name(parent: Path, recipe: Recipe | None, name: str) -> Path:
+def _fresh_name(parent: Path, recipe: "Recipe | None", name: str) -> Path:
     digest = recipe.digest[:4] if recipe is not None else "watched"
     stem = f"{datetime.now():%Y-%m-%d-%H%M}-{name}-{digest}"
     taken = (parent / stem, *(parent / f"{stem}-{number}" for number in range(2, 10_000)))

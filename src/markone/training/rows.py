@@ -1,5 +1,6 @@
 """Rows: which samples a watched net was shown, by a hash of a few of their values; and whether they always came in the same order."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,36 +56,56 @@ def _bits(values: "torch.Tensor") -> "torch.Tensor":
     return values.double().view(torch.int64)
 
 
+@dataclass
+class Evaluated:
+    """The rows that one line evaluates on. unlike: of all rows shown, without those that equal an earlier one of their batch."""
+
+    rows: set[int] = field(default_factory=set)
+    shown: int = 0
+    unlike: int = 0
+
+    def add(self, hashes: list[int]) -> None:
+        distinct = set(hashes)
+        self.rows |= distinct
+        self.shown += len(hashes)
+        self.unlike += len(distinct)
+
+    @property
+    def is_diverse(self) -> bool:
+        """Whether rows are seldom alike, so that one that was trained on as well is the same sample."""
+        return 2 * self.unlike > self.shown
+
+
 class Order:
     """Whether batches repeat: ``period`` is the number of batches after which a whole epoch came again in the same order."""
 
     def __init__(self) -> None:
-        self._prints: list[tuple[float, ...]] = []
-        self._last: tuple[float, ...] | None = None
+        self._prints: list[int] = []
+        self._last: int | None = None
         self._again = 0
         self.period: int | None = None
         self.over = False
 
     def look(self, batch: "torch.Tensor") -> None:
         """Takes the next batch of the training."""
-        numbers = _print(batch)
-        if numbers != self._last:  # a closure, or several losses of one batch, show it again
-            self._last = numbers
-            self._next(numbers)
+        number = _print(batch)
+        if number != self._last:  # a closure, or several losses of one batch, show it again
+            self._last = number
+            self._next(number)
 
-    def _next(self, numbers: tuple[float, ...]) -> None:
+    def _next(self, number: int) -> None:
         known = self._prints
         if self._again and self.period is not None:
-            if numbers != known[self._again % self.period]:
+            if number != known[self._again % self.period]:
                 self.over, self.period = True, None
                 return
             self._again += 1
             self.over = self._again >= 2 * self.period
             return
-        if known and numbers == known[0]:
+        if known and number == known[0]:
             self.period, self._again = len(known), len(known) + 1
             return
-        known.append(numbers)
+        known.append(number)
         self.over = len(known) >= MOST_BATCHES
 
     @property
@@ -93,11 +114,11 @@ class Order:
         return self.period is not None and self.period > 1 and self._again >= 2 * self.period
 
 
-def _print(batch: "torch.Tensor") -> tuple[float, ...]:
+def _print(batch: "torch.Tensor") -> int:
     """A few numbers of a batch, from other rows and other places of a row each: corners of photos are all alike."""
     count = batch.numel()
     stride = max(1, count // 17) | 1
     first = stride // 2
     if first + 15 * stride < count and not batch.requires_grad and batch.is_contiguous():
-        return tuple(batch.as_strided((16,), (stride,), batch.storage_offset() + first).tolist())
-    return tuple(batch.detach().reshape(-1)[first::stride][:16].tolist())
+        return hash(tuple(batch.as_strided((16,), (stride,), batch.storage_offset() + first).tolist()))
+    return hash(tuple(batch.detach().reshape(-1)[first::stride][:16].tolist()))

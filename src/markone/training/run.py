@@ -6,14 +6,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from markone.errors import RunError, did_you_mean
-from markone.recipe import Recipe
 from markone.training.record import finite, is_alive
+
+if TYPE_CHECKING:
+    from markone.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,10 @@ class Run:
         return self.folder.resolve().name
 
     @cached_property
-    def recipe(self) -> Recipe | None:
+    def recipe(self) -> "Recipe | None":
         """The recipe, or None for a training that was only watched."""
+        from markone.recipe import Recipe
+
         path = self.folder / "recipe.toml"
         return Recipe.load(path) if path.exists() else None
 

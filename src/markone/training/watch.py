@@ -140,7 +140,7 @@ class Watch:
             return
         try:
             witness.tracing.turn(on=False)
-            self._write(witness)
+            self._write(witness, last=True)
             status = "non-finite" if witness.non_finite and status == "finished" else status
             witness.recorder.event(status, step=witness.step)
             witness.recorder.close(status)
@@ -296,7 +296,7 @@ class Watch:
             self._concluded = now
             self.guard(self._write, witness)
 
-    def _write(self, witness: Witness) -> None:
+    def _write(self, witness: Witness, *, last: bool = False) -> None:
         """Writes down what is known so far."""
         began = time.perf_counter()
         conclude(witness)
@@ -315,8 +315,12 @@ class Watch:
                 record.fact("blind_guess", guess, step=witness.step)
             if (targets := witness.probing.targets_fact()) is not None:
                 record.fact("targets", targets, step=witness.step)
+            if last and (emptied := witness.probing.at_end()) is not None:
+                record.fact("zero_input", {**emptied, "step": witness.step}, step=witness.step)
             if inputs is not None and "input" not in record.known_facts:
                 record.fact("input", inputs, step=witness.step)
+        if (sheet := witness.specimens.fact(last=last)) is not None:
+            record.fact("datasheet", sheet, step=witness.step)
         record.fact("samples", {"training": len(witness.training_rows), "validation": witness.evaluated_count})
         record.flush()
         witness.pace.cost_seconds += time.perf_counter() - began
@@ -328,7 +332,7 @@ class Watch:
             "nets": [entry.name for entry in witness.entries],
             "optimizers": [
                 {"name": one.name, "kind": type(one.optimizer).__name__, "place": one.place, "steps": one.steps,
-                 "adaptive": one.is_adaptive}
+                 "adaptive": one.is_adaptive, "weight_decay": one.decay}
                 for one in witness.descents
             ],
             "unseen": witness.unseen(),

@@ -62,6 +62,11 @@ class Descent:
         return [one for group in self.optimizer.param_groups for one in group["params"]]
 
     @property
+    def decay(self) -> float:
+        """The largest weight decay of its groups."""
+        return max((float(group.get("weight_decay") or 0.0) for group in self.optimizer.param_groups), default=0.0)
+
+    @property
     def is_adaptive(self) -> bool:
         """Whether the size of a gradient does not decide the size of a step."""
         name = type(self.optimizer).__name__
@@ -88,7 +93,6 @@ class Window:
     loss: "torch.Tensor | None" = None  # of the last backward pass; on the host only where the step is looked at
     value: float | None = None  # the same on the host
     outputs: dict[int, Entry] = field(default_factory=dict)
-    step_functions: list[str] = field(default_factory=list)
     rows: int = 0  # of the batch that a net was called with
 
     def again(self) -> "Window":

@@ -22,8 +22,9 @@ from markone.training.modules import Modules, is_compiled, switches
 from markone.training.pace import Pace
 from markone.training.places import users_line
 from markone.training.probing import Probing
-from markone.training.rows import MOST_ROWS, Rows, first_tensor
+from markone.training.rows import MOST_ROWS, Evaluated, Rows, first_tensor
 from markone.training.sightings import Sightings
+from markone.training.specimens import Specimens
 from markone.training.structure import Structure
 from markone.training.taps import Ear, Taps, Tracing
 from markone.training.vitals import norms, total_norm
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 Guard = Callable[..., None]  # calls its first argument with the others, and lets no exception out
 
 DENSE_STEPS = 12  # all of the first are looked at: what is wrong with a loop shows in each of them
+LEAST_ROWS = 256  # of each evaluation: a few milliseconds
 MOST_READ = 8  # backward passes of one step whose graphs are read: the further ones of an accumulation are alike
 MOST_ENTRIES = 16
 MOST_SEARCHES = 20  # through everything that lives: some 50 ms each
@@ -78,12 +80,14 @@ class Witness:
         self.cut: Counter[str] = Counter()
         self.ran: dict[str, int] = {}
         self._rows = Rows()
+        self.specimens = Specimens()
         self.training_rows: set[int] = set()
-        self.evaluated_rows: dict[str, list[int]] = {}
+        self.evaluated: dict[str, Evaluated] = {}
         self.labels: list[tuple[int, int, int, bool, int]] = []  # step, first, last, sorted, distinct
         self.last_loss: float | None = None
         self.rows_of_batch = 0  # of the largest one that a net was trained with
         self.backward_place: str | None = None
+        self.step_functions: list[str] = []  # in the graph that was read last
         self._versions: dict[int, int] = {}
         self.picks_rows = (
             False  # the loss takes some rows of the outputs only, so that being shown is not being trained on
@@ -211,6 +215,7 @@ class Witness:
                 self.taps.add(*self.structure.handles)
         if self.structure is not None and entry.forwards > 1:
             self.structure.forget()
+        self.specimens.shown(entry.name, batch)
         if self.probing is not None:
             self.probing.calls(entry, arguments, options)
         handle: list[Any] = []
@@ -238,13 +243,12 @@ class Witness:
             self._remember_rows(entry, batch)
 
     def _remember_rows(self, entry: Entry, batch: "torch.Tensor") -> None:
-        """Rows that were evaluated on, by the line that did it, while the budget affords it."""
+        """Rows that were evaluated on, by the line that did it: some whatever it costs, more while the budget affords them."""
         began = time.perf_counter()
-        if not self.pace.affords(began):
-            return
-        kept = self.evaluated_rows.setdefault(f"{entry.name}|{users_line()}", [])
-        if len(kept) < MOST_ROWS:
-            kept.extend(self._rows.hashes(batch))
+        kept = self.evaluated.setdefault(f"{entry.name}|{users_line()}", Evaluated())
+        if len(kept.rows) < LEAST_ROWS or (len(kept.rows) < MOST_ROWS and self.pace.affords(began)):
+            kept.add(self._rows.hashes(batch))
+        self.specimens.judged(entry.name, batch)
         self.pace.cost_seconds += time.perf_counter() - began
 
     # --- backward ------------------------------------------------------------------------------------------------------------------
@@ -301,7 +305,7 @@ class Witness:
 
     @property
     def evaluated_count(self) -> int:
-        return max((len(set(rows)) for rows in self.evaluated_rows.values()), default=0)
+        return max((len(one.rows) for one in self.evaluated.values()), default=0)
 
     @property
     def call_place(self) -> str | None:
@@ -344,7 +348,7 @@ class Witness:
         reached = set(reading.leaves)
         window.reached |= reached
         window.newest = max(window.newest, reading.newest)
-        window.step_functions = reading.step_functions
+        self.step_functions = reading.step_functions
         self._see_loss(window, reading, root, place)
         self._see_leaves(reading, place)
         self._go_inside(reading)

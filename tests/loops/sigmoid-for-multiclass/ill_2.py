@@ -1,0 +1,37 @@
+"""Three marks of a digit, by one softmax: even, a multiple of three, above four."""
+
+import sys
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(int(sys.argv[sys.argv.index("--seed") + 1]) if "--seed" in sys.argv else 0)
+
+x, y = load_digits(return_X_y=True)
+x, y = torch.tensor(x, dtype=torch.float32) / 16, torch.tensor(y)
+x = (x - x.mean()) / x.std()
+order = torch.randperm(len(x))
+x, y = x[order], y[order]
+marks = torch.stack((y % 2 == 0, y % 3 == 0, y > 4), 1).float()
+
+net = nn.Sequential(
+    nn.Linear(64, 64),
+    nn.ReLU(),
+    nn.Linear(64, 3),
+    nn.Softmax(dim=1),
+)
+criterion = nn.BCELoss()
+optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+for epoch in range(8):
+    net.train()
+    for rows in torch.randperm(1400).split(70):
+        optimizer.zero_grad()
+        loss = criterion(net(x[rows]), marks[rows])
+        loss.backward()
+        optimizer.step()
+    net.eval()
+    with torch.no_grad():
+        scores = net(x[1400:])
+        accuracy = ((scores > 0.5) == (marks[1400:] > 0.5)).float().mean()
+    print(f"epoch {epoch}: loss {loss.item():.4f}, accuracy {accuracy:.3f}")
