@@ -6,6 +6,7 @@ python bench/accuracy.py --json docs/benchmarks/accuracy.json
 python bench/duplicates.py --json docs/benchmarks/duplicates.json
 python bench/depth.py --json docs/benchmarks/depth.json --plot docs/benchmarks/depth.svg --memory
 python bench/install.py --json docs/benchmarks/install.json
+python bench/watch.py --memory --json docs/benchmarks/watch.json
 python bench/report.py
 """
 
@@ -25,6 +26,7 @@ taken while other work ran on the same cores, which widens the ranges and length
 
 TITLES = {
     "overhead": "Cost of a step, everything recorded, against a hand-written loop",
+    "watch": "Cost of watch at its defaults, on a hand-written loop",
     "ingest": "Reading a folder of JPEGs, against a DataLoader with two workers",
     "duplicates": "Duplicates in Fashion-MNIST",
     "accuracy": "Accuracy of the recipe that is chosen from the data",
@@ -33,7 +35,17 @@ TITLES = {
 }
 
 
+PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {  # of others, on other machines and nets, as they published it
+    "watch": {
+        "TrainCheck, as published": {"ratio": 1.05, "spread": "up to 1.36"},
+        "AutoTrainer, as published": {"spread": [1.006, 1.24]},
+    }
+}
+
 NOTES = {
+    "watch": "`ratio` is the median over pairs of blocks, `spread` their quartiles: what a step costs. `whole` holds everything: the"
+    " first steps, all of which are looked at, and the probes. `steady` is the second half of the training. Memory is the peak of a"
+    " process of its own.",
     "depth": "Deeper plain nets get worse until the deepest learns nothing. The residual nets learn at every depth, and the deeper"
     " ones are no worse on validation. ResNet-1001 was given two epochs instead of eight. The seconds include pauses: the"
     " machine was shared.",
@@ -64,7 +76,7 @@ def section(path: Path) -> str:
     )
     plot = f"![{TITLES[path.stem]}](benchmarks/{path.stem}.svg)\n\n" if path.with_suffix(".svg").exists() else ""
     plot += f"{NOTES[path.stem]}\n\n" if path.stem in NOTES else ""
-    return f"## {TITLES[path.stem]}\n\n{plot}{table(found['cases'])}\n\n`bench/{path.stem}.py` on {machine}.\n"
+    return f"## {TITLES[path.stem]}\n\n{plot}{table(found['cases'] | PUBLISHED.get(path.stem, {}))}\n\n`bench/{path.stem}.py` on {machine}.\n"
 
 
 def main() -> None:

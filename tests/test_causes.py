@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markone.diagnosis.causes import EXPLAINS, FIRST_STEP, PROVEN, RANK, STATES, explains, fold
+from markone.diagnosis.causes import DATA, EXPLAINS, FIRST_STEP, PROVEN, RANK, STATES, explains, fold
 from markone.diagnosis.finding import Finding, Severity
 
 
@@ -94,7 +94,8 @@ def test_the_most_severe_comes_first() -> None:
 def test_nothing_explains_itself_and_no_symptom_is_a_cause_of_data(cause: str) -> None:
     assert cause not in EXPLAINS[cause]
     assert "input-unnormalized" not in EXPLAINS[cause]
-    assert cause in PROVEN or "overfitting" not in EXPLAINS[cause], "variance is not what a failed training has"
+    of_data = cause in DATA  # labels learned by heart, and parts that are not alike, look like variance
+    assert cause in PROVEN or of_data or "overfitting" not in EXPLAINS[cause], "variance is not what a failed training has"
 
 
 def test_bugs_explain_each_other_in_one_direction() -> None:

@@ -6,10 +6,13 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import markone
 from markone.cli import main
+from markone.diagnosis.finding import Finding, Severity
 from markone.training.run import Run
 
 LOOPS = Path(__file__).parent / "loops"
@@ -151,3 +154,31 @@ def test_the_last_row_of_a_terminal_is_ours_and_the_rest_the_scripts(script: Pat
     assert "markone: step" in text
     assert "\x1b[r" in text, "in the end the whole screen scrolls again"
     assert "399 " in text
+
+
+def test_a_watched_training_records_findings_and_withdraws_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr("markone.training.watch.CONCLUDE_SECONDS", 0.0)
+    net = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    told: list[int] = []
+
+    def rounds(run: Run) -> list[dict[str, Any]]:
+        told.append(run.steps)
+        found = Finding("lr-too-high", Severity.NOTE, "for a while", 1.0, 0.5, 0.6, since_step=1)
+        return [found.to_dict()] if len(told) == 1 else []
+
+    watching = markone.watch(net, optimizer, folder=tmp_path / "run")
+    assert watching.rounds is not None
+    watching.rounds = rounds
+    with watching:
+        for _ in range(5):
+            net(torch.ones(4, 2)).square().mean().backward()
+            optimizer.step()
+    assert len(told) >= 2
+    (only,) = watching.finished.recorded_findings
+    assert only["slug"] == "lr-too-high"
+    assert only["withdrawn_step"] > 1

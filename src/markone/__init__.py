@@ -11,13 +11,14 @@ from markone.version import VERSION
 if TYPE_CHECKING:
     from markone.diagnosis.diagnose import diagnose
     from markone.diagnosis.finding import Finding, Severity
+    from markone.diagnosis.rounds import watch
     from markone.errors import DataError, InputError, MarkoneError, RunError, SpecError, TrainingError
     from markone.recipe import Recipe
     from markone.training.choose import choose_recipe
     from markone.training.evaluate import Predictor, open_test
     from markone.training.loop import Training, fit
     from markone.training.run import Run, find_run
-    from markone.training.watch import Watch, watch
+    from markone.training.watch import Watch
 
 __version__ = VERSION
 
@@ -40,7 +41,7 @@ HOMES = {
     "find_run": "markone.training.run",
     "fit": "markone.training.loop",
     "open_test": "markone.training.evaluate",
-    "watch": "markone.training.watch",
+    "watch": "markone.diagnosis.rounds",
 }
 
 __all__ = [

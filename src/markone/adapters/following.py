@@ -35,7 +35,7 @@ class Following:
         self._fits = 0
 
     def _begin(self, model: "nn.Module", optimizers: "Iterable[Optimizer]") -> None:
-        from markone.training.watch import watch
+        from markone.diagnosis.rounds import watch
 
         self._end()
         self._fits += 1

@@ -76,10 +76,9 @@ def _print(form: Form, run: "Run", findings: "list[Finding]") -> None:
 
         print(report_html(run, findings), end="")
     else:
-        from markone.diagnosis.diagnose import cannot_judge
         from markone.report.text import findings_text
 
-        open_console().print(findings_text(findings, cannot_judge(run)))
+        open_console().print(findings_text(run, findings))
 
 
 def _slugs(given: list[str] | None) -> set[str]:

@@ -45,7 +45,15 @@ def watch(
         target = module
     if target is None:
         raise InputError("script-missing", "watch needs a script, or -m and a module: markone watch train.py.")
-    with _live_line(quiet=quiet) as looking:
+    from markone.diagnosis.rounds import documents
+
+    with _live_line(quiet=quiet) as line:
+
+        def looking(watch: "Watch") -> None:
+            watch.rounds = documents
+            if line is not None:
+                line(watch)
+
         outcome = run_script(
             target, given, module=module is not None, folder=folder, steps=steps, probes=probes, looking=looking
         )

@@ -40,6 +40,7 @@ PROVEN = (
     "frozen-parameters-trained-for-nothing",
     "scheduler-before-optimizer",
     "validation-never-ran",
+    "useless-bias",
 )
 """What the code of a loop itself shows: bugs, the worst first. None of them can follow from how the training goes."""
 
@@ -73,7 +74,6 @@ NET = (
     "net-too-small",
     "init-scale-wrong",
     "too-deep-without-residual",
-    "useless-bias",
 )
 """How the net is built and begins, what it is held back by, and whether its loss fits the targets."""
 
@@ -162,7 +162,7 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "inputs-ignored": frozenset({"underfitting"}),
     # units that stay alike are one unit; of zeros no gradient comes back at all
     "init-constant": (EFFECTS - {"overfitting"}) | {"no-gradient", "net-too-small", "over-regularized"},
-    "init-scale-wrong": EFFECTS - {"overfitting"},
+    "init-scale-wrong": (EFFECTS - {"overfitting"}) | {"poor-initial-loss"},
     # a straight line stops where no step leads on, and what it cannot say is left over
     "missing-hidden-activation": EFFECTS - {"overfitting", "exploding-gradient", "saturated-activation", "non-finite"},
     "wrong-hidden-activation": EFFECTS - {"overfitting", "exploding-gradient"},
@@ -171,9 +171,9 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     # what noise or decay takes from every step looks like steps that lead nowhere
     "dropout-too-high": EFFECTS - {"overfitting", "exploding-gradient"},
     "dropout-misplaced": EFFECTS - {"overfitting", "exploding-gradient", "non-finite"},
-    "over-regularized": EFFECTS - {"overfitting", "exploding-gradient"},
+    "over-regularized": (EFFECTS - {"overfitting", "exploding-gradient"}) | {"optimizer-arguments"},
     "duplicate-activation": EFFECTS - {"overfitting", "exploding-gradient"},
-    "loss-wrong-for-task": EFFECTS - {"overfitting", "exploding-gradient", "non-finite"},
+    "loss-wrong-for-task": (EFFECTS - {"overfitting", "exploding-gradient", "non-finite"}) | {"poor-initial-loss"},
     "sigmoid-for-multiclass": EFFECTS - {"overfitting", "exploding-gradient", "non-finite"},
     **dict.fromkeys(WRECKS, EFFECTS),
     "softmax-on-single-unit": EFFECTS | {"no-gradient", "graph-detached"},
@@ -193,6 +193,9 @@ STATES = frozenset({"exploding-gradient", "saturated-activation", "dead-relu", "
 
 LENGTHS = frozenset({"lr-too-high", "optimizer-arguments", "batch-size-too-small"})
 """What makes steps too long or sends them astray; no state that was there before the first of them is its fault."""
+
+STOCHASTIC = frozenset({"dead-relu", "saturated-activation", "vanishing-gradient", "lr-too-high", "loss-spike"})
+"""What a draw of the weights or of the order can bring on or spare: of 100 equal trainings half may have dead units."""
 
 FIRST_STEP = 1  # a state that is seen before the first update is one that the net began in
 

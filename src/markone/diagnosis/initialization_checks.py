@@ -22,7 +22,11 @@ def init_constant(run: Run) -> Iterator[Finding]:
     """
     weights = layers_of(run, "weights")
     alike = {one["name"]: one for one in weights if one.get("alike_units", 0.0) >= limit.ALIKE and one["trains"]}
-    hit = [alike[one["source"]] for one in weights if one.get("alike_inputs", 0.0) >= limit.ALIKE and one["source"] in alike]
+    hit = [
+        alike[one["source"]]
+        for one in weights
+        if one.get("alike_inputs", 0.0) >= limit.ALIKE and one["source"] in alike
+    ]
     if not hit:
         return
     first, units = hit[0], hit[0]["made"][1]
@@ -49,7 +53,11 @@ def init_scale_wrong(run: Run) -> Iterator[Finding]:
     Only in a net without ways past its layers, of layers that no normalization scales again, and where it costs.
     """
     structure, state = run.facts.get("structure", {}), settled(run)
-    if state is None or structure.get("shortest", 0) < structure.get("longest", 0) or state.learned >= limit.WELL_LEARNED:
+    if (
+        state is None
+        or structure.get("shortest", 0) < structure.get("longest", 0)
+        or state.learned >= limit.WELL_LEARNED
+    ):
         return
     gains = {str(one["name"]): _gain(one) for one in _unscaled(run)}
     known = [gain for gain in gains.values() if gain > 0]

@@ -57,9 +57,14 @@ def missing_hidden_activation(run: Run) -> Iterator[Finding]:
     severity = Severity.NOTE
     if everywhere:
         severity = cost(run)
-    elif state is not None and is_over(run) and 2 * len(straight) >= len(follows) and state.learned < limit.LITTLE_LEARNED:
+    elif (
+        state is not None
+        and is_over(run)
+        and 2 * len(straight) >= len(follows)
+        and state.learned < limit.LITTLE_LEARNED
+    ):
         severity = Severity.WARNING
-    first, second = straight[0]
+    first = straight[0][0]
     names = [f"{a['name']} and {b['name']}" for a, b in straight]
     most = len(straight) + 1
     what = f"the {most} layers {first['name']} to {straight[-1][1]['name']} are" if len(straight) > 1 else "they are"
@@ -75,7 +80,11 @@ def missing_hidden_activation(run: Run) -> Iterator[Finding]:
             f"Nothing between {listed(names)} bends the signal: however they are trained, {what} one linear layer."
             " Put an activation such as ReLU behind each hidden layer."
         ),
-        evidence={"pairs": len(straight), "of": len(follows), "last_activation": activations_in(output.get("chain", ()))},
+        evidence={
+            "pairs": len(straight),
+            "of": len(follows),
+            "last_activation": activations_in(output.get("chain", ())),
+        },
     )
 
 
@@ -210,7 +219,9 @@ def dropout_misplaced(run: Run) -> Iterator[Finding]:
             ),
         )
         return
-    hit = [one for one in layers_of(run, "normalization") if "Dropout" in one["chain"] and one["kind"].startswith("Batch")]
+    hit = [
+        one for one in layers_of(run, "normalization") if "Dropout" in one["chain"] and one["kind"].startswith("Batch")
+    ]
     if hit:
         names = listed([one["name"] for one in hit])
         yield Finding(

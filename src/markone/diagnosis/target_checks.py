@@ -34,7 +34,14 @@ def loss_wrong_for_task(run: Run) -> Iterator[Finding]:
         )
     else:
         return
-    yield _finding(run, "loss-wrong-for-task", message, output, targets, costs=limit.WELL_LEARNED if index else limit.LITTLE_LEARNED)
+    yield _finding(
+        run,
+        "loss-wrong-for-task",
+        message,
+        output,
+        targets,
+        costs=limit.WELL_LEARNED if index else limit.LITTLE_LEARNED,
+    )
 
 
 def _is_index(targets: dict[str, Any]) -> bool:
@@ -52,7 +59,7 @@ def sigmoid_for_multiclass(run: Run) -> Iterator[Finding]:
     if targets.get("loss") not in BINARY or targets["rows"] < limit.LEAST_TARGETS or not targets["binary"]:
         return
     classes = targets["shape"][-1] if targets["shape"] else 1
-    if len(targets["shape"]) != 1 or classes < 2:
+    if len(targets["shape"]) != 1 or classes == 1:
         return
     softmax = "softmax" in activations_in(output.get("chain", ()))[-1:]
     if targets["one_hot"] and not softmax:

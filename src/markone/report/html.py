@@ -14,7 +14,7 @@ from markone.report.chart import Curve, chart, smooth
 from markone.report.figures import figures
 from markone.report.score import score_of
 from markone.report.summary import Summary, summarize_run
-from markone.report.titles import title
+from markone.report.titles import second_seed, title
 from markone.report.words import SHARES, metric_name, number
 from markone.training.run import Run, Series
 
@@ -67,10 +67,11 @@ def _finding(run: Run, place: int, finding: Finding) -> str:
     where = "".join(f" · {one}" for one in (finding.where, finding.place) if one)
     folded = "; ".join(title(inner.slug) for inner in finding.folded)
     explains = f'<p class="folded">It explains: {escape(folded)}.</p>' if folded else ""
+    again = f'<p class="folded">{escape(text)}</p>' if (text := second_seed(run, finding)) else ""
     severity = finding.severity.value
     return (
         f'<section><p class="tag {severity}">Finding {place} · {severity}{escape(where)} · since step {finding.since_step}</p>'
-        f"<h2>{escape(title(finding.slug))}</h2><p>{escape(finding.message)}</p>{explains}"
+        f"<h2>{escape(title(finding.slug))}</h2><p>{escape(finding.message)}</p>{explains}{again}"
         f"{figures(run, finding)}<p><code>markone explain {escape(finding.slug)}</code></p></section>"
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding
 from markone.report.summary import summarize_run
-from markone.report.titles import title
+from markone.report.titles import second_seed, title
 from markone.report.words import number, share
 from markone.training.run import Run
 
@@ -16,7 +16,7 @@ def markdown_report(run: Run, findings: Sequence[Finding]) -> str:
     """Headline, a section for every finding with its evidence, and what cannot be judged."""
     summary = summarize_run(run, findings)
     parts = [f"# {_plain(summary.headline)}", f"`{run.id}`: {_plain(summary.lead)}"]
-    parts += [_section(place, finding) for place, finding in enumerate(findings, start=1)]
+    parts += [_section(run, place, finding) for place, finding in enumerate(findings, start=1)]
     if not findings:
         parts.append("Nothing is wrong that can be seen.")
     unknown = cannot_judge(run)
@@ -25,7 +25,7 @@ def markdown_report(run: Run, findings: Sequence[Finding]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(place: int, finding: Finding) -> str:
+def _section(run: Run, place: int, finding: Finding) -> str:
     rows = {
         "severity": finding.severity.value,
         "confidence": share(finding.confidence),
@@ -34,6 +34,7 @@ def _section(place: int, finding: Finding) -> str:
         "since step": number(finding.since_step),
         "measured": number(finding.measured),
         "judged against": number(finding.reference),
+        "to confirm": _plain(again) if (again := second_seed(run, finding)) else None,
         "explains": ", ".join(f"`{one.slug}`" for one in finding.folded) or None,
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value is not None)

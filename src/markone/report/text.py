@@ -17,7 +17,7 @@ from markone.report.document import notes_of
 from markone.report.score import score_of
 from markone.report.sparkline import sparkline
 from markone.report.summary import summarize_run
-from markone.report.titles import title
+from markone.report.titles import second_seed, title
 from markone.report.words import age, duration, metric_name, metric_value, number, several
 from markone.training.run import Run, Series
 
@@ -47,7 +47,7 @@ def run_text(run: Run, findings: Sequence[Finding]) -> RenderableType:
         Text(""),
         _facts(run),
         Text(""),
-        findings_text(findings, cannot_judge(run)),
+        findings_text(run, findings),
         *(Text(note, "dim") for note in notes_of(run)),
         *_recipe_lines(run),
     )
@@ -61,7 +61,7 @@ def verdict_text(run: Run, findings: Sequence[Finding]) -> RenderableType:
         Text(summary.headline, "bold"),
         Text(summary.lead),
         Text(""),
-        findings_text(findings, cannot_judge(run)),
+        findings_text(run, findings),
         Text(""),
         command_lines(_next_steps(run)),
     )
@@ -75,10 +75,12 @@ def verdict_line(run: Run, findings: Sequence[Finding]) -> str:
     return f"{run.status}: {result}; findings: {slugs}; {run.folder}"
 
 
-def findings_text(findings: Sequence[Finding], unjudged: Sequence[str] = ()) -> RenderableType:
+def findings_text(run: Run, findings: Sequence[Finding]) -> RenderableType:
     """The findings, most important cause first, each with what it explains and where to read on; then what was not judged."""
-    found = [_finding_text(place, finding) for place, finding in enumerate(findings, start=1)]
-    return Group(*(found or [Text("No findings.")]), *(Text(sentence, "dim") for sentence in unjudged))
+    found = [
+        _finding_text(place, finding, second_seed(run, finding)) for place, finding in enumerate(findings, start=1)
+    ]
+    return Group(*(found or [Text("No findings.")]), *(Text(sentence, "dim") for sentence in cannot_judge(run)))
 
 
 def finding_line(finding: Finding) -> Text:
@@ -87,7 +89,7 @@ def finding_line(finding: Finding) -> Text:
     return Text.assemble(severity, "  ", (title(finding.slug), "bold"), f"  {finding.message}")
 
 
-def _finding_text(place: int, finding: Finding) -> RenderableType:
+def _finding_text(place: int, finding: Finding, again: str | None) -> RenderableType:
     where = f", {finding.where}" if finding.where else ""
     where += f", {finding.place}" if finding.place else ""
     head = Text.assemble(
@@ -100,6 +102,8 @@ def _finding_text(place: int, finding: Finding) -> RenderableType:
     lines: list[RenderableType] = [Text(finding.message)]
     if finding.folded:
         lines.append(Text(f"It explains: {'; '.join(title(inner.slug) for inner in finding.folded)}.", "dim"))
+    if again:
+        lines.append(Text(again, "dim"))
     lines.append(Text(f"markone explain {finding.slug}", "cyan"))
     return Group(head, Padding(Group(*lines), (0, 0, 0, 3), expand=False))
 

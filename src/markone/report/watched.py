@@ -6,7 +6,6 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from markone.diagnosis.diagnose import cannot_judge
 from markone.diagnosis.finding import Finding
 from markone.report.text import command_lines, findings_text
 from markone.report.words import number, several
@@ -20,7 +19,7 @@ def watched_text(run: Run, findings: Sequence[Finding], *, stopped: bool = False
         Text(headline(run, findings), "bold"),
         Text(_lead(run, stopped=stopped)),
         Text(""),
-        findings_text(findings, cannot_judge(run)),
+        findings_text(run, findings),
         Text(""),
         command_lines([("run", str(run.folder)), ("again", f"markone diagnose {run.folder}")]),
     )

@@ -98,18 +98,20 @@ def datasheet(
 
 def _features(inputs: "torch.Tensor") -> "torch.Tensor":
     """(features, values): the columns of a table, else the channels."""
-    return inputs.transpose(0, 1).flatten(1) if inputs.ndim > 1 else inputs[None]
+    return inputs.transpose(0, 1).flatten(1)
 
 
 def _values(inputs: "torch.Tensor", names: tuple[str, ...]) -> dict[str, Any]:
     """Scale of all values and of each feature; the columns that never change."""
-    features = _features(inputs)
-    means, stds = features.double().mean(1), features.double().std(1, correction=0)
+    import torch
+
+    stds, means = torch.std_mean(_features(inputs), 1, correction=0)
+    whole_std, whole_mean = torch.std_mean(inputs, correction=0)
     columns = inputs.reshape(len(inputs), -1)
     still = (columns.amax(0) == columns.amin(0)).nonzero()[:, 0].tolist()
     return {
-        "mean": float(inputs.double().mean()),
-        "std": float(inputs.double().std(correction=0)),
+        "mean": float(whole_mean),
+        "std": float(whole_std),
         "largest_std": float(stds.max()),
         "median_std": float(stds.median()),
         "largest_mean": float(means.abs().max()),
@@ -158,9 +160,9 @@ def _shift(training: "torch.Tensor", validation: "torch.Tensor", names: tuple[st
         return None
     moments = []
     for inputs in (training, validation):
-        by_row = inputs.double().reshape(len(inputs), inputs.shape[1], -1) if inputs.ndim > 1 else inputs[:, None, None]
-        own = by_row.mean(2)
-        moments.append((own.mean(0), _features(inputs).double().std(1, correction=0), own.var(0), len(inputs)))
+        own = inputs.reshape(len(inputs), inputs.shape[1], -1).mean(2).double()
+        spread = _features(inputs).std(1, correction=0).double()
+        moments.append((own.mean(0), spread, own.var(0), len(inputs)))
     (mean, std, var, n), (other_mean, other_std, other_var, m) = moments
     error = (var / n + other_var / m).sqrt()
     varies = (std > 1e-6 * mean.abs()) & (std > 0)

@@ -34,7 +34,7 @@ class NetSample:
         self.batches: list[
             tuple[str, int, int]
         ] = []  # batch normalization in training: layer, rows, values per channel
-        self._rows: list[tuple[str, str, torch.Tensor]] = []
+        self._rows: list[tuple[str, str, torch.Tensor | float]] = []
         self._seen: set[str] = set()
         self._handles: list[RemovableHandle] = []
         self._weights: list[tuple[str, torch.Tensor]] = []
@@ -68,7 +68,7 @@ class NetSample:
             return
         self._seen.add(name)
         self.order.append((name, module))
-        self._rows += [(name, vital, value) for vital, value in of_outputs(activation, values).items()]
+        self._rows += [(name, vital, _taken(value)) for vital, value in of_outputs(activation, values).items()]
         if role(module) == "normalization" and module.training and inputs and hasattr(module, "running_mean"):
             rows, channels = inputs[0].shape[0], max(1, inputs[0].shape[1] if inputs[0].ndim > 1 else 1)
             self.batches.append((name, rows, inputs[0].numel() // channels))
@@ -80,7 +80,7 @@ class NetSample:
     def _see_gradient(self, name: str, place: int, gradients: "tuple[torch.Tensor | None, ...]") -> None:
         gradient = gradients[place]
         if gradient is not None:
-            self._rows.append((name, "activation_gradient_norm", gradient.detach().float().norm()))
+            self._rows.append((name, "activation_gradient_norm", _taken(gradient.detach().float().norm())))
 
     def detach(self) -> None:
         self._taps.drop(self._handles)
@@ -117,8 +117,12 @@ class NetSample:
                     self._rows.append(("net", "step_gain", before - after.detach().float().reshape(())))
             if not self._rows:
                 return []
-            values = torch.stack([value.detach().float().cpu() for _, _, value in self._rows]).tolist()
-        return [(layer, vital, value) for (layer, vital, _), value in zip(self._rows, values, strict=True)]
+            late = [value.detach().float().cpu() for _, _, value in self._rows if isinstance(value, torch.Tensor)]
+            values = iter(torch.stack(late).tolist() if late else [])
+        return [
+            (layer, vital, next(values) if isinstance(value, torch.Tensor) else value)
+            for layer, vital, value in self._rows
+        ]
 
     def _weigh(self) -> None:
         if not self._before:
@@ -160,6 +164,11 @@ class NetSample:
         for layer, gradients in of_layer.items():
             rows.append((layer, "gradient_norm", total_norm(norms(gradients))))
         return [*rows, ("net", "step_gain_predicted", -torch.stack(predicted).sum())]
+
+
+def _taken(value: "torch.Tensor") -> "torch.Tensor | float":
+    """A number at once where reading it makes nobody wait: small tensors that live between a step's large ones split the heap."""
+    return value.item() if value.is_cpu else value
 
 
 def layers_fact(order: "list[tuple[str, nn.Module]]") -> list[dict[str, Any]]:

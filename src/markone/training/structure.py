@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from markone.training.graph import SHAPES, Node, Reading, Term, inputs_of, name_of_node
+from markone.training.graph import SHAPES, Node, Reading, Term, inputs_of, name_of_node, saved
 from markone.training.modules import own_parameters
 from markone.training.places import users_line
 from markone.training.rows import first_tensor
@@ -187,7 +187,8 @@ class _Between:
         if node in self._drops:
             return "Dropout"
         name = name_of_node(node)
-        if name in ("Mul", "Div") and isinstance(getattr(node, "_saved_other", None), int | float):
+        factor = saved(node, "other") if name in ("Mul", "Div") else None
+        if factor is not None and factor.numel() == 1 and not factor.requires_grad:
             return "Scale"
         inner = [one for one in inputs_of(node) if one is not None]
         return "Shift" if name in ("Add", "Sub") and len(inner) == 1 else name

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from markone.nets.activations import Activation
 
+PART = 2**18  # outputs at a time: 1 MiB of float32, which stays in the cache
+
 Role = str  # "weights", "activation" or "normalization"
 
 

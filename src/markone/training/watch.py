@@ -89,6 +89,7 @@ class Watch:
         self._recorder = recorder  # of the run, once it is there
         self._concluded = time.monotonic()
         self._inside = self._in_backward = False
+        self.rounds: Callable[[Run], list[dict[str, Any]]] | None = None  # a diagnosis of what is recorded so far
         _ON.add(self)
 
     # --- the user's side -----------------------------------------------------------------------------------------------------------
@@ -323,6 +324,9 @@ class Watch:
             record.fact("datasheet", sheet, step=witness.step)
         record.fact("samples", {"training": len(witness.training_rows), "validation": witness.evaluated_count})
         record.flush()
+        if self.rounds is not None and (last or witness.pace.affords()):
+            record.findings(self.rounds(Run(record.folder)), step=witness.step)
+            record.flush()
         witness.pace.cost_seconds += time.perf_counter() - began
 
     def _watched(self, witness: Witness) -> dict[str, Any]:
