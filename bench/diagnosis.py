@@ -14,6 +14,7 @@ those diagnosed anew, without training.
 - flagged: a finding above a note. top-1, top-3: a right cause among the first, of those above a note (cases/labels.py says which are
   right). precision: the share of right ones among all causes above a note.
 - false alarms: runs with a finding above a note among healthy cases and twins that learned at least HEALTHY, and tests/healthy.
+  withdrawn alarms: those that such a run showed while it went on, and took back.
 - steps: until the first finding above a note, diagnosed while the training goes on, at checkpoints.
 
 Baselines: "absolute" alarms at published constants (AutoTrainer, ICSE 2021; DeepDiagnosis, ICSE 2022; UMLAUT, CHI 2021; Amazon
@@ -28,10 +29,13 @@ import json
 import math
 import multiprocessing
 import os
+import pkgutil
+import shutil
 import statistics
 import sys
 import tempfile
 import time
+import types
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -40,19 +44,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn import functional
-
 from cases.description import Case, NotPortable, read_cases
 from cases.labels import PROVABLE, right_causes
 from cases.port import CHECKPOINTS, Moment, plan, train, twin_of
+from torch import nn
+from torch.nn import functional
+
+from markone import diagnosis, training
 from markone.diagnosis.causes import RANK
 from markone.diagnosis.diagnose import diagnose
 from markone.diagnosis.finding import Finding, Severity
 from markone.training.run import Run
 
 ROOT = Path(__file__).parents[1]
-HARM, HEALTHY = 0.05, 0.1  # of a blind guess's error: as in bench/calibrate.py; what learned less is no healthy training
+HARM, HEALTHY = (
+    0.05,
+    0.1,
+)  # of a blind guess's error: as in bench/calibrate.py; what learned less is no healthy training
 Json = dict[str, Any]
 
 # --- the published constants ----------------------------------------------------------------------------------------------------------
@@ -105,7 +113,11 @@ def zero_shares(net: nn.Module, x: torch.Tensor) -> Iterator[float]:
     with torch.no_grad():
         for module in net:
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                x = functional.batch_norm(x, None, None, module.weight, module.bias, len(x) > 1, eps=module.eps) if len(x) > 1 else x
+                x = (
+                    functional.batch_norm(x, None, None, module.weight, module.bias, len(x) > 1, eps=module.eps)
+                    if len(x) > 1
+                    else x
+                )
             elif not isinstance(module, nn.Dropout):
                 x = module.forward(x)
             if isinstance(module, nn.ReLU):
@@ -131,14 +143,23 @@ class Job:
         return f"{self.id}@{self.seed}"
 
 
+def count_own_seconds() -> None:
+    """The watch's clocks count this process's own seconds: what else the machine does changes nothing in how often it looks."""
+    clock = types.SimpleNamespace(**{**vars(time), "perf_counter": time.process_time, "monotonic": time.process_time})
+    for name in ("pace", "watch", "witness"):
+        importlib.import_module(f"markone.training.{name}").time = clock  # type: ignore[attr-defined]
+
+
 def do(job: Job) -> Json:
     """The record of one training: what was found when, what it learned. Trains it unless its run folder is there."""
     torch.set_num_threads(1)
+    count_own_seconds()
     warnings.simplefilter("ignore")  # torch itself warns of some of these bugs
     with tempfile.TemporaryDirectory() as scratch:
         folder = (job.runs or Path(scratch)) / job.key.replace("/", "-")
         side = folder.with_suffix(".json")
         if not side.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a training that was cut off
             done = _script(job, folder) if job.script else _port(job, folder)
             side.write_text(json.dumps(done), encoding="utf-8")
         known = json.loads(side.read_text(encoding="utf-8"))
@@ -164,11 +185,11 @@ def _so_far(moment: Moment) -> list[Finding]:
     watching, witness = moment.watching, moment.watching.witness
     if witness is None or watching.folder is None:
         return []
-    began, cost = time.perf_counter(), witness.pace.cost_seconds
+    began, cost = time.process_time(), witness.pace.cost_seconds
     watching.guard(watching._write, witness)
     found = diagnose(Run(watching.folder))
     witness.pace.cost_seconds = cost
-    witness.pace._began += time.perf_counter() - began
+    witness.pace._began += time.process_time() - began
     witness.pace.pause()
     return found
 
@@ -179,7 +200,15 @@ def _script(job: Job, folder: Path) -> Json:
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         outcome = run_script(str(job.script), folder=folder)
-    return {"skill": 1.0, "reported": [], "steps": outcome.run.steps, "seconds": time.perf_counter() - began, "said": [], "absolute": {}, "listed": {}}
+    return {
+        "skill": 1.0,
+        "reported": [],
+        "steps": outcome.run.steps,
+        "seconds": time.perf_counter() - began,
+        "said": [],
+        "absolute": {},
+        "listed": {},
+    }
 
 
 def brief(one: Finding) -> Json:
@@ -192,12 +221,14 @@ def brief(one: Finding) -> Json:
 # --- all of them ----------------------------------------------------------------------------------------------------------------------
 
 
-def jobs_of(cases: dict[str, Case], *, seeds: int, runs: Path | None, scripts: bool) -> tuple[list[Job], dict[str, str]]:
+def jobs_of(
+    chosen: list[Case], cases: dict[str, Case], *, seeds: int, runs: Path | None, scripts: bool
+) -> tuple[list[Job], dict[str, str]]:
     """What there is to train, and why some cases cannot be."""
     found: dict[str, Job] = {}
     left = {}
     for seed in range(seeds):
-        for case in cases.values():
+        for case in chosen:
             twin = None if case.healthy else twin_of(case, cases)
             for one in (case, *([twin] if twin else [])):
                 try:
@@ -224,9 +255,10 @@ def records(jobs: list[Job], *, ledger: Path, count: int, again: bool) -> list[J
     if todo:
         warm_up()
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.open("w" if again else "a", encoding="utf-8") as file, multiprocessing.get_context("fork").Pool(
-        count, maxtasksperchild=8
-    ) as pool:
+    with (
+        ledger.open("w" if again else "a", encoding="utf-8") as file,
+        multiprocessing.get_context("fork").Pool(count, maxtasksperchild=8) as pool,
+    ):
         for number, one in enumerate(pool.imap_unordered(attempt, todo), start=1):
             print(f"\r{number} of {len(todo)} trainings: {one['id'][:40]:40s}", end="", file=sys.stderr, flush=True)
             if "error" in one:
@@ -242,7 +274,12 @@ def records(jobs: list[Job], *, ledger: Path, count: int, again: bool) -> list[J
 def warm_up() -> None:
     """Loads once, before the processes part, what every training would load: some seconds each time."""
     torch.optim.Adam([torch.zeros(1, requires_grad=True)]).step()
-    for module in ("sklearn.datasets", "torch._dynamo", "PIL.Image", "markone.training.witness", "markone.recipe"):
+    ours = (
+        f"{package.__name__}.{one.name}"
+        for package in (training, diagnosis)
+        for one in pkgutil.iter_modules(package.__path__)
+    )
+    for module in ("sklearn.datasets", "torch._dynamo", "PIL.Image", "markone.recipe", *ours):
         importlib.import_module(module)
 
 
@@ -259,10 +296,11 @@ def attempt(job: Job) -> Json:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One tool on one training: the causes that it lists, best first, and the step of the first."""
+    """One tool on one training: the causes that it lists, best first, and the step of the first. passing: it alarmed, and no longer does."""
 
     causes: list[str]
     step: float | None
+    passing: bool = False
 
 
 CUT = frozenset({"epochs-too-few"})  # true of a port that our budget ends, and nothing that the program is guilty of
@@ -272,7 +310,8 @@ def ours(record: Json) -> Verdict:
     aside = CUT if record.get("cut") else frozenset()
     causes = [one["slug"] for one in record["findings"] if one["severity"] != "note" and one["slug"] not in aside]
     flagged = [int(step) for step, slugs in record["listed"].items() if set(slugs) - aside]
-    return Verdict(causes, (min(flagged) if flagged else record["steps"]) if causes else None)
+    first = min(flagged, default=record["steps"])
+    return Verdict(causes, first if causes else None, passing=bool(flagged) and not causes)
 
 
 def absolute(record: Json) -> Verdict:
@@ -344,6 +383,7 @@ def figures(data: Sorted, judge: Callable[[Json], Verdict], *, steps: bool = Tru
     listed = [cause in right for verdict, right in verdicts for cause in verdict.causes]
     taken = [verdict.step for verdict, _ in verdicts if verdict.step is not None]
     raised = sum(bool(verdict.causes) for verdict in alarms)
+    passing = sum(not verdict.causes and verdict.passing for verdict in alarms)
     return {
         "faulty runs": n,
         "flagged": percent(flagged, n),
@@ -354,7 +394,8 @@ def figures(data: Sorted, judge: Callable[[Json], Verdict], *, steps: bool = Tru
         "healthy runs": len(alarms),
         "false alarms": percent(raised, len(alarms)),
         "false alarms, 95 %": wilson(raised, len(alarms)),
-        "median steps": statistics.median(taken) if taken and steps else None,
+        "withdrawn alarms": percent(passing, len(alarms)),
+        "median steps": statistics.median(taken) if taken and steps else "none",
     }
 
 
@@ -378,8 +419,10 @@ def summary(found: list[Json], cases: dict[str, Case], left: dict[str, str], see
         },
         "seeds": seeds,
         "confusion": {label: dict(counts.most_common()) for label, counts in sorted(confusion.items())},
-        "false_alarms": {slug: count for slug, count in alarms.most_common()},
-        "alarmed": [f"{one['id']}@{one['seed']}: {', '.join(ours(one).causes)}" for one in data.healthy if ours(one).causes],
+        "false_alarms": dict(alarms.most_common()),
+        "alarmed": [
+            f"{one['id']}@{one['seed']}: {', '.join(ours(one).causes)}" for one in data.healthy if ours(one).causes
+        ],
         "not_reproduced": counts_by_id(data.unharmed),
         "not_healthy_here": counts_by_id(data.unhealthy),
         "stand_ins": sorted({text for one in found for text in one["said"]}),
@@ -406,35 +449,40 @@ def print_list(found: list[Json], cases: dict[str, Case]) -> None:
             hit = hit or ("top-1" if top[0] in right else "top-3" if right & set(top[:3]) else "WRONG")
         else:
             hit = "no health" if one["skill"] < HEALTHY else "ALARM" if top else "quiet"
-        print(f"{hit:9s} {one['role']:7s} {one['id']}@{one['seed']} skill {one['skill']:.2f} {list(case.labels) if case else ''} want {sorted(right)} found {said}")
+        labels = list(case.labels) if case else []
+        print(
+            f"{hit:9s} {one['role']:7s} {one['id']}@{one['seed']} skill {one['skill']:.2f} {labels} want {sorted(right)} found {said}"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=Path, help="the descriptions (default: $MARKONE_CASES, or beside $MARKONE_DATA)")
+    parser.add_argument(
+        "--cases", type=Path, help="the descriptions (default: $MARKONE_CASES, or beside $MARKONE_DATA)"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", metavar="ID", help="cases whose id begins so")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, of one thread each")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", help="keep the run folders here")
-    parser.add_argument("--again", action="store_true", help="diagnose anew what is kept in --runs, without training it")
+    parser.add_argument(
+        "--again", action="store_true", help="diagnose anew what is kept in --runs, without training it"
+    )
     parser.add_argument("--list", action="store_true", help="print every training")
     parser.add_argument("--no-scripts", action="store_true", help="leave tests/healthy out")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     cases, left = read_cases(options.cases or usual_path())
-    chosen = {name: case for name, case in cases.items() if not options.only or name.startswith(options.only)}
+    chosen = [case for case in cases.values() if not options.only or case.id.startswith(options.only)]
     if options.runs:
         options.runs.mkdir(parents=True, exist_ok=True)
     scripts = not options.no_scripts and not options.only
-    missing = {case.counterpart: cases[case.counterpart] for case in chosen.values() if case.counterpart in cases}
-    chosen = {**chosen, **missing}
-    jobs, more = jobs_of(chosen, seeds=options.seeds, runs=options.runs, scripts=scripts)
+    jobs, more = jobs_of(chosen, cases, seeds=options.seeds, runs=options.runs, scripts=scripts)
     with tempfile.TemporaryDirectory() as scratch:
         ledger = options.json.with_suffix(".jsonl") if options.json else Path(scratch) / "ledger.jsonl"
         found = records(jobs, ledger=ledger, count=options.jobs, again=options.again)
-    result = summary(found, chosen, {**left, **more}, options.seeds)
+    result = summary(found, cases, {**left, **more}, options.seeds)
     if options.list:
-        print_list(found, chosen)
+        print_list(found, cases)
     print(json.dumps(result, indent=2, ensure_ascii=False))
     if options.json:
         from markone.device import Environment

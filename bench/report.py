@@ -32,6 +32,7 @@ TITLES = {
     "accuracy": "Accuracy of the recipe that is chosen from the data",
     "depth": "Depth: plain nets against residual ones, the same training for all",
     "install": "From an empty environment to the first finished run",
+    "diagnosis": "Diagnosis: published faulty programs and healthy trainings, against two baselines",
 }
 
 
@@ -76,7 +77,8 @@ def section(path: Path) -> str:
     )
     plot = f"![{TITLES[path.stem]}](benchmarks/{path.stem}.svg)\n\n" if path.with_suffix(".svg").exists() else ""
     plot += f"{NOTES[path.stem]}\n\n" if path.stem in NOTES else ""
-    return f"## {TITLES[path.stem]}\n\n{plot}{table(found['cases'] | PUBLISHED.get(path.stem, {}))}\n\n`bench/{path.stem}.py` on {machine}.\n"
+    rows = table(found["cases"] | PUBLISHED.get(path.stem, {}))
+    return f"## {TITLES[path.stem]}\n\n{plot}{rows}\n\n`bench/{path.stem}.py` on {machine}.\n"
 
 
 def main() -> None:

@@ -182,3 +182,31 @@ def test_a_watched_training_records_findings_and_withdraws_them(
     (only,) = watching.finished.recorded_findings
     assert only["slug"] == "lr-too-high"
     assert only["withdrawn_step"] > 1
+
+
+@pytest.mark.parametrize(
+    ("lr", "slug", "line"),
+    [("10.0", "lr-too-high", "optimizer = "), ("1e-4", "lr-too-low", "optimizer = ")],
+)
+def test_every_finding_names_a_line(lr: str, slug: str, line: str, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.replace("lr=0.1", f"lr={lr}"), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "markone",
+        "watch",
+        "--folder",
+        str(tmp_path / "run"),
+        "--quiet",
+        str(script),
+        "60",
+    ]
+    subprocess.run(command, capture_output=True, check=False)
+    found = [one for top in markone.diagnose(Run(tmp_path / "run")) for one in (top, *top.folded)]
+    assert slug in {one.slug for one in found}
+    for one in found:
+        file, _, number = str(one.place).rpartition(":")
+        text = script.read_text(encoding="utf-8").splitlines()[int(number) - 1]
+        assert Path(file).name == "train.py"
+        assert one.slug != slug or line in text

@@ -637,7 +637,9 @@ MATRIX = [
 class TestCases:
     def test_the_ill_one_is_named_first(self, one: Case, seed: int, tmp_path: Path) -> None:
         findings = diagnose(fit(one.ill.edit("seed", seed), folder=tmp_path / "ill"))
-        assert [top.slug for top in findings if top.severity is not Severity.NOTE] == [one.slug], names(findings)
+        first = one.under or one.slug
+        assert [top.slug for top in findings if top.severity is not Severity.NOTE] == [first], names(findings)
+        assert one.slug in {inner.slug for top in findings for inner in (top, *top.folded)}, names(findings)
         assert 0.4 <= findings[0].confidence <= 1
         assert json.dumps([top.to_dict() for top in findings], allow_nan=False)
 

@@ -25,6 +25,7 @@ CHECKS = {
 SCRIPTED = sorted(slug for slug in CHECKS if (LOOPS / slug).is_dir())
 ONLY_NOTES = {
     ("useless-bias", "ill"),
+    ("pooled-away", "ill"),
     ("dropout-misplaced", "ill_2"),
     ("loss-wrong-for-task", "ill_2"),
     ("sigmoid-for-multiclass", "ill"),
@@ -111,6 +112,21 @@ class TestStructure:
         assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
         assert all(one.grad is None for one in net.parameters())
         assert not any(module._forward_hooks for module in net.modules())
+
+    def test_weights_that_are_computed_are_left_alone(self) -> None:
+        """Whoever asks for the weight of a spectral norm takes a step of its power iteration."""
+        spectral = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 4))
+        net = nn.Sequential(spectral, nn.ReLU(), nn.Linear(4, 3))
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        first = facts_of(net, torch.randn(8, 6))["structure"]["layers"][0]
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+        assert "weight_std" not in first
+
+    def test_fans_are_what_one_output_adds_up(self) -> None:
+        net = nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.Flatten(), nn.LazyLinear(3))
+        net(torch.randn(2, 4, 5, 5))
+        first = facts_of(net, torch.randn(2, 4, 5, 5))["structure"]["layers"][0]
+        assert (first["fan_in"], first["fan_out"]) == (2 * 9, 3 * 9)
 
     def test_what_does_not_reach_the_loss_is_left_out(self) -> None:
         used, unused = nn.Linear(6, 3), nn.Linear(6, 3)
@@ -260,6 +276,14 @@ class TestChecks:
         layers = [entry(f"d{place}", "dropout", p=p) for place, p in enumerate(fractions)]
         one = found("dropout-too-high", tmp_path / "run", layers, depth=depth)
         assert (one.measured if one else None) == (pytest.approx(noise) if noise else None)
+
+    @pytest.mark.parametrize(
+        ("given", "fan_in", "fires"),
+        [([8, 4, 1, 1], 36, True), ([8, 4, 2, 2], 36, False), ([8, 4, 1, 1], 4, False), ([8, 4], 36, False)],
+    )
+    def test_kernels_on_one_place(self, given: list[int], fan_in: int, fires: bool, tmp_path: Path) -> None:
+        layers = [entry("a", kind="Conv2d", given=given, fan_in=fan_in)]
+        assert (found("pooled-away", tmp_path / "run", layers) is not None) is fires
 
     @pytest.mark.parametrize(("depth", "fires"), [((29, 29), False), ((30, 30), True), ((60, 4), False)])
     def test_depth(self, depth: tuple[int, int], fires: bool, tmp_path: Path) -> None:

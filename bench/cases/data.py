@@ -11,14 +11,23 @@ from numpy.typing import NDArray
 from cases.description import Case, NotPortable
 
 Array = NDArray[np.float32]
-Source = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]  # x, y; those of validation
+Source = tuple[
+    NDArray[np.generic], NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]
+]  # x, y; those of validation
 
 VALIDATION_ROWS = 800
 INLINE_SEED = 20180130  # of the descriptions
 DUPLICATED = 0.2  # of the validation rows
 NOISE = 0.4  # of the labels
 
-ORIGINAL_ROWS = {"mnist": 60_000, "cifar": 50_000, "majority": 4_000, "copy": 4_000, "x.w": 800, "make_classification": 200}  # where ours are fewer
+ORIGINAL_ROWS = {
+    "mnist": 60_000,
+    "cifar": 50_000,
+    "majority": 4_000,
+    "copy": 4_000,
+    "x.w": 800,
+    "make_classification": 200,
+}  # where ours are fewer
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,9 @@ def _source(case: Case, rows: int, rng: np.random.Generator) -> tuple[Source, st
         return (found, None) if found else (_digits(case, rows, rng), "the digits of scikit-learn for MNIST")
     if "cifar" in text:
         found = read_cifar(rows, rng)
-        return (found, None) if found else (_digits(case, rows, rng), "the digits of scikit-learn, tinted, for CIFAR-10")
+        return (
+            (found, None) if found else (_digits(case, rows, rng), "the digits of scikit-learn, tinted, for CIFAR-10")
+        )
     for sign, make, stand_in in (
         ("make_blobs", _blobs, None), ("make_circles", _circles, None), ("8 points", _eight_points, None),
         ("100 rows of n(0,0.1)", _shifted, None), ("t=100", _straight, None), ("x=0,1,2,3", _squares, None),
@@ -88,7 +99,10 @@ def read_mnist(rows: int, rng: np.random.Generator) -> Source | None:
     folder = data_folder("mnist")
     if folder is None:
         return None
-    x, y = _idx(folder / "train-images-idx3-ubyte.gz", 16, 8000 * 784), _idx(folder / "train-labels-idx1-ubyte.gz", 8, 8000)
+    x, y = (
+        _idx(folder / "train-images-idx3-ubyte.gz", 16, 8000 * 784),
+        _idx(folder / "train-labels-idx1-ubyte.gz", 8, 8000),
+    )
     chosen = rng.permutation(8000)[:rows]
     count = VALIDATION_ROWS
     held_x = _idx(folder / "t10k-images-idx3-ubyte.gz", 16, count * 784)
@@ -242,7 +256,9 @@ def _hearts(_rows: int, _rng: np.random.Generator) -> Source:
 # --- what is done with them ----------------------------------------------------------------------------------------------------------
 
 
-def _preprocess(case: Case, x: NDArray[np.float64], held: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _preprocess(
+    case: Case, x: NDArray[np.float64], held: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     text, pictures = case.preprocessing.lower(), x.ndim == 4
     if "token" in case.data:
         return x, held
@@ -264,7 +280,9 @@ def _preprocess(case: Case, x: NDArray[np.float64], held: NDArray[np.float64]) -
     raise NotPortable(f"no port of the preprocessing {case.preprocessing!r}")
 
 
-def _targets(case: Case, y: NDArray[np.generic], held: NDArray[np.generic]) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _targets(
+    case: Case, y: NDArray[np.generic], held: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     if case.task == "classes":
         return y.astype(np.int64), held.astype(np.int64)
     text, given, kept = case.preprocessing.lower(), y.astype(np.float64), held.astype(np.float64)
@@ -282,18 +300,26 @@ def _twisted(case: Case, parts: Parts, rng: np.random.Generator) -> Parts:
     """With the fault that lies in the data."""
     x, y = parts.x, parts.y
     if "class_imbalance" in case.twists:  # class k of 0 to 5 keeps max(k, 1) percent of its rows
-        keep = np.concatenate([np.flatnonzero(y == k)[: None if k > 5 else max(1, (y == k).sum() * max(k, 1) // 100)] for k in range(10)])
+        keep = np.concatenate(
+            [np.flatnonzero(y == k)[: None if k > 5 else max(1, (y == k).sum() * max(k, 1) // 100)] for k in range(10)]
+        )
         return replace(parts, x=x[keep], y=y[keep])
     if "label_noise" in case.twists:
         y = np.where(rng.random(len(y)) < NOISE, rng.integers(0, case.outputs, len(y)), y)
         return replace(parts, y=y)
     if "duplicate_rows_across_split" in case.twists:
         count = round(DUPLICATED * len(parts.x_validation))
-        x, y = np.concatenate([x[count:], parts.x_validation[:count]]), np.concatenate([y[count:], parts.y_validation[:count]])
+        x, y = (
+            np.concatenate([x[count:], parts.x_validation[:count]]),
+            np.concatenate([y[count:], parts.y_validation[:count]]),
+        )
         return replace(parts, x=x, y=y)
     if "data_leakage_target_in_features" in case.twists:
         columns = [one + rng.normal(0, 0.01, one.shape) for one in (parts.y, parts.y_validation)]
-        both = [np.concatenate([table, column], 1).astype(np.float32) for table, column in zip((x, parts.x_validation), columns, strict=True)]
+        both = [
+            np.concatenate([table, column], 1).astype(np.float32)
+            for table, column in zip((x, parts.x_validation), columns, strict=True)
+        ]
         return replace(parts, x=both[0], x_validation=both[1])
     if "data_not_shuffled" in case.twists:
         order = np.argsort(y, kind="stable")

@@ -67,7 +67,9 @@ class Layer:
     momentum: float = 0.99  # of batch normalization, as Keras counts it
     eps: float = 1e-3
     depth: int = 1  # of a stack of transformer layers
-    spread: float = 1.0  # what an initializer of a fixed spread is multiplied by, where a port is narrower than the program
+    spread: float = (
+        1.0  # what an initializer of a fixed spread is multiplied by, where a port is narrower than the program
+    )
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def read_case(given: Json) -> Case:
         descent=descent,
         batch_size=batch_size,
         epochs=given["epochs"],
-        twists=TWISTS & set(labels) - ({"optimizer_missing_parameters"} if "stale_optimizer_params" in labels else set()),
+        twists=TWISTS
+        & set(labels) - ({"optimizer_missing_parameters"} if "stale_optimizer_params" in labels else set()),
         labels=labels,
         known_fix=given.get("known_fix") or "",
         healthy=bool(given["healthy"]),

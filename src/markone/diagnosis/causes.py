@@ -20,12 +20,19 @@ PROVEN = (
     "double-softmax",
     "missing-softmax",
     "zero-grad-missing",
+    "targets-shifted",
     "no-gradient",
     "unscaled-clip",
+    "fp16-underflow",
     "skipped-steps",
+    "numerics-differ",
+    "wrapper-bypassed",
     "scheduler-collapsed",
+    "scheduler-per-batch",
     "clip-too-small",
     "order-not-shuffled",
+    "padding-counted",
+    "resume-loses-state",
     "dropout-always-on",
     "cross-talk",
     "stuck-in-eval-mode",
@@ -37,9 +44,11 @@ PROVEN = (
     "log-of-zero",
     "validation-in-training",
     "eval-mode-missing",
+    "metric-wrong",
     "frozen-parameters-trained-for-nothing",
     "scheduler-before-optimizer",
     "validation-never-ran",
+    "input-starved",
     "useless-bias",
 )
 """What the code of a loop itself shows: bugs, the worst first. None of them can follow from how the training goes."""
@@ -72,6 +81,7 @@ NET = (
     "dropout-too-high",
     "over-regularized",
     "net-too-small",
+    "pooled-away",
     "init-scale-wrong",
     "too-deep-without-residual",
 )
@@ -159,7 +169,7 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "augmentation-too-strong": frozenset({"underfitting", "lr-too-low", "dead-relu", "vanishing-gradient", "inputs-ignored"}),
     "class-imbalance": frozenset({"underfitting"}),
     "constant-feature": frozenset({"underfitting", "inputs-ignored", "dead-relu", "vanishing-gradient", "lr-too-low"}),
-    "inputs-ignored": frozenset({"underfitting"}),
+    "inputs-ignored": frozenset({"underfitting", "epochs-too-few"}),
     # units that stay alike are one unit; of zeros no gradient comes back at all
     "init-constant": (EFFECTS - {"overfitting"}) | {"no-gradient", "net-too-small", "over-regularized"},
     "init-scale-wrong": (EFFECTS - {"overfitting"}) | {"poor-initial-loss"},
@@ -169,6 +179,7 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "too-deep-without-residual": EFFECTS - {"overfitting"},
     "net-too-small": EFFECTS - {"overfitting", "exploding-gradient"},
     # what noise or decay takes from every step looks like steps that lead nowhere
+    "pooled-away": EFFECTS - {"overfitting", "exploding-gradient", "non-finite"},
     "dropout-too-high": EFFECTS - {"overfitting", "exploding-gradient"},
     "dropout-misplaced": EFFECTS - {"overfitting", "exploding-gradient", "non-finite"},
     "over-regularized": (EFFECTS - {"overfitting", "exploding-gradient"}) | {"optimizer-arguments"},
@@ -185,6 +196,10 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "unscaled-clip": EFFECTS | {"clip-too-small"},
     "dropout-always-on": frozenset({"cross-talk"}),
     "log-of-zero": frozenset({"non-finite", "lr-too-high"}),
+    # a class that is half of all targets is what a net says first, and what all the others lose by
+    "padding-counted": frozenset({"class-imbalance", "underfitting", "lr-too-low"}),
+    "resume-loses-state": frozenset({"lr-too-high", "loss-diverging", "loss-oscillating"}),
+    "fp16-underflow": EFFECTS | {"no-gradient"},
 }
 """By cause, the symptoms that can follow from it."""
 
@@ -199,7 +214,7 @@ STOCHASTIC = frozenset({"dead-relu", "saturated-activation", "vanishing-gradient
 
 FIRST_STEP = 1  # a state that is seen before the first update is one that the net began in
 
-_BEFORE = {*PROVEN, *DATA, *NET, *STATES, "input-unnormalized"}  # what can be so before any step
+_BEFORE = {*PROVEN, *DATA, *NET, *STATES, "input-unnormalized"} - {"inputs-ignored"}  # what can be so before any step
 _SLOW = frozenset({"weights-unchanged", "batch-size-too-small", "batch-size-too-large", "epochs-too-few"})
 EXPLAINS = {
     cause: symptoms

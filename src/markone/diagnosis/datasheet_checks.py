@@ -97,8 +97,8 @@ def target_unscaled(run: Run) -> Iterator[Finding]:
         confidence=confidence(log_ratio(ratio, limit.TARGET_SIZE), limit.LEAST_SAMPLES),
         message=(
             f"The targets are {sizes['target']:.3g} in size and the net's first outputs {sizes['output']:.2g}: the last layer has to grow"
-            f" {times(ratio)} times before anything else is learned, and the loss begins at about {sizes['target'] ** 2:.1g}. Standardize the"
-            " targets, and undo it in predictions."
+            f" {times(ratio)} times before anything else is learned, and the loss begins at about"
+            f" {sizes['target'] ** 2:.1g}. Standardize the targets, and undo it in predictions."
         ),
         evidence=sizes,
     )
@@ -158,7 +158,9 @@ def _unscrambled(layout: dict[str, Any]) -> tuple[float, float, str]:
     """How rough the pictures are, how rough they would be laid out rightly, and the sentence; none where the layout may be right."""
     last = layout.get("channels_last")
     if last is not None:
-        wrong = "The pictures come as (rows, height, width, channels), and the convolution takes the height for channels"
+        wrong = (
+            "The pictures come as (rows, height, width, channels), and the convolution takes the height for channels"
+        )
         fits = last <= limit.SMOOTH
         return 1.0, last, f"{wrong}. Use x.permute(0, 3, 1, 2)." if fits else ""
     given, read, mixed = layout["roughness"], layout["as_channels_last"], layout["permuted"]
@@ -166,11 +168,19 @@ def _unscrambled(layout: dict[str, Any]) -> tuple[float, float, str]:
         return 0.0, 0.0, ""
     if read is not None and read <= limit.SMOOTH and given >= limit.ROUGHER * read:
         told = f"Neighbouring pixels differ {times(given / max(read, limit.CONSTANT))} times more as the net is given them than if the same"
-        return given, read, f"{told} numbers are read as (height, width, channels): view or reshape was used where permute is needed."
+        return (
+            given,
+            read,
+            f"{told} numbers are read as (height, width, channels): view or reshape was used where permute is needed.",
+        )
     nearest = layout["nearest"]
     if nearest is not None and mixed is not None and nearest >= limit.NEAREST and given >= limit.SHUFFLED * mixed:
         told = f"Pixels beside each other go together no more than permuted ones (correlation {1 - given:.2f} and {1 - mixed:.2f}), though"
-        return given, 1 - nearest, f"{told} each has one elsewhere that it goes with ({nearest:.2f}): the pixels have been shuffled."
+        return (
+            given,
+            1 - nearest,
+            f"{told} each has one elsewhere that it goes with ({nearest:.2f}): the pixels have been shuffled.",
+        )
     return given, 0.0, ""
 
 

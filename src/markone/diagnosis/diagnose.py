@@ -7,12 +7,14 @@ from markone.diagnosis import (
     loop_checks,
     optimizer_checks,
     output_checks,
+    practice_checks,
     structure_checks,
     target_checks,
     trend_checks,
 )
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.causes import fold
+from markone.diagnosis.concerns import placed
 from markone.diagnosis.data_checks import input_unnormalized
 from markone.diagnosis.evidence import blind_loss, follows_gradient, is_over, is_taught, sampled_steps
 from markone.diagnosis.finding import Check, Finding
@@ -24,6 +26,7 @@ from markone.training.run import Run
 CHECKS: tuple[Check, ...] = (
     *output_checks.CHECKS,
     *loop_checks.CHECKS,
+    *practice_checks.CHECKS,
     *datasheet_checks.CHECKS,
     *label_checks.CHECKS,
     *structure_checks.CHECKS,
@@ -50,7 +53,7 @@ def diagnose(run: Run) -> list[Finding]:
     >>> for finding in diagnose(run):
     ...     print(finding.slug, finding.message)
     """
-    return fold(finding for check in CHECKS for finding in check(run))
+    return fold(placed(run, finding) for check in CHECKS for finding in check(run))
 
 
 def cannot_judge(run: Run) -> list[str]:

@@ -9,8 +9,9 @@ import numpy as np
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.evidence import blind_loss, confidence, is_over, log_ratio, median, of_net, recent, since
 from markone.diagnosis.finding import Finding, Severity
+from markone.diagnosis.optimization_checks import non_finite
 from markone.diagnosis.signal_checks import exploding_gradient, saturated_activation
-from markone.diagnosis.structure_checks import cost, layers_of, settled
+from markone.diagnosis.structure_checks import cost, layers_of, settled, units
 from markone.diagnosis.wording import share, times
 from markone.training.run import Run
 
@@ -29,7 +30,7 @@ def init_constant(run: Run) -> Iterator[Finding]:
     ]
     if not hit:
         return
-    first, units = hit[0], hit[0]["made"][1]
+    first, width = hit[0], units(hit[0], "made")
     value = f"all weights are {first['weight_mean']:g}" if first["weight_std"] == 0 else "they have the same weights"
     yield Finding(
         slug="init-constant",
@@ -40,7 +41,7 @@ def init_constant(run: Run) -> Iterator[Finding]:
         reference=limit.ALIKE,
         confidence=1.0,
         message=(
-            f"The {units} units of {first['name']} begin alike ({value}), and what follows takes them alike: they get the same gradient"
+            f"The {width} units of {first['name']} begin alike ({value}), and what follows takes them alike: they get the same gradient"
             " in every step and stay one unit. Draw the weights at random."
         ),
         evidence={"layers": [one["name"] for one in hit]},
@@ -66,7 +67,7 @@ def init_scale_wrong(run: Run) -> Iterator[Finding]:
     gain = math.exp(sum(map(math.log, known)) / len(known))
     if limit.INIT_SMALL < gain < limit.INIT_LARGE:
         return
-    if gain > 1 and any(True for check in (exploding_gradient, saturated_activation) for _ in check(run)):
+    if gain > 1 and any(True for check in (non_finite, exploding_gradient, saturated_activation) for _ in check(run)):
         return  # what they say of the state that the net began in is nearer to what happens
     distance = log_ratio(gain, limit.INIT_LARGE) if gain > 1 else log_ratio(limit.INIT_SMALL, gain)
     change = f"{times(gain)} times larger" if gain > 1 else f"{times(1 / gain)} times smaller"

@@ -6,7 +6,16 @@ from typing import Any
 
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.datasheet_checks import datasheet
-from markone.diagnosis.evidence import confidence, is_over, learning, log_ratio, may_come_back, skill
+from markone.diagnosis.evidence import (
+    blind_loss,
+    confidence,
+    is_over,
+    learning,
+    log_ratio,
+    may_come_back,
+    recent,
+    skill,
+)
 from markone.diagnosis.finding import Finding, Severity
 from markone.diagnosis.wording import share, times
 from markone.training.run import Run
@@ -27,7 +36,7 @@ def label_noise(run: Run) -> Iterator[Finding]:
     if wrong < limit.LABEL_NOISE or not even or 1 - sure < limit.LABEL_DOUBT:
         return
     judged = skill(run, "validation")
-    if judged is not None and judged.values.max() > sure + limit.GAP_SHARE:
+    if judged is not None and judged.values.max() > sure + limit.GAP_SHARE + limit.FALL * _error(run, labels, wrong):
         return
     state = learning(run)
     unharmed = judged is None and state is not None and state.learned >= limit.WELL_LEARNED
@@ -87,8 +96,8 @@ def class_imbalance(run: Run) -> Iterator[Finding]:
     ratio, total = counts[most] / counts[least], sum(counts.values())
     if ratio < limit.IMBALANCE or counts[most] / total < limit.LITTLE_LEARNED:
         return
-    state, accuracy = learning(run), skill(run, "training")
-    known = accuracy.last if accuracy is not None else state.learned if state is not None else 1.0
+    shares = [count / total for count in counts.values()]
+    known = _known(run, -sum(one * math.log(one) for one in shares))
     blind = is_over(run) and run.steps >= limit.LEAST_STEPS and known <= limit.NOTHING_LEARNED
     yield Finding(
         slug="class-imbalance",
@@ -108,6 +117,19 @@ def class_imbalance(run: Run) -> Iterator[Finding]:
         ),
         evidence={"counts": dict(list(counts.items())[: int(limit.NAMED_CLASSES)])},
     )
+
+
+def _known(run: Run, entropy: float) -> float:
+    """Of a blind guess's error the share that is gone: in accuracy, else in the mean of the later losses.
+
+    Most batches hold no row of a rare class: the median of their losses would speak for the others only.
+    """
+    accuracy, losses = skill(run, "training"), run.scalars("loss", "batch")
+    if accuracy is not None:
+        return accuracy.last
+    if blind_loss(run) is None or not losses:
+        return 1.0
+    return 1 - float(recent(losses.values).mean()) / entropy
 
 
 def leak_across_parts(run: Run) -> Iterator[Finding]:
@@ -176,9 +198,9 @@ def augmentation_too_strong(run: Run) -> Iterator[Finding]:
         reference=limit.FAR,
         confidence=confidence(log_ratio(fact["distance"], limit.FAR), limit.LEAST_SAMPLES),
         message=(
-            f"Augmentation takes a picture {fact['distance']:.2g} times as far from itself as another picture is: of the pictures nearest to"
-            f" it {share(fact['augmented'])} have its class, and {share(fact['agreement'])} without. Weaken it until a person still sees"
-            " what is shown."
+            f"Augmentation takes a picture {fact['distance']:.2g} times as far from itself as another picture is: of the pictures"
+            f" nearest to it {share(fact['augmented'])} have its class, and {share(fact['agreement'])} without. Weaken it until a"
+            " person still sees what is shown."
         ),
         evidence=fact,
     )
@@ -190,6 +212,13 @@ PROBES = ("neighbours", "linear")
 def _skill(agreement: float, labels: dict[str, Any]) -> float:
     """The share of a blind guess's error that is gone."""
     return float((agreement - labels["chance"]) / max(1 - labels["chance"], limit.CONSTANT))
+
+
+def _error(run: Run, labels: dict[str, Any], wrong: float) -> float:
+    """Standard error of the difference between the skill on validation rows and that on the surest."""
+    counts = run.facts.get("samples", {}).get("validation", 0), labels["neighbours"]["confident_rows"]
+    variance = sum(wrong * (1 - wrong) / max(count, 1) for count in counts)
+    return math.sqrt(variance) / max(1 - labels["chance"], limit.CONSTANT)
 
 
 def _has_signal(labels: dict[str, Any]) -> float:

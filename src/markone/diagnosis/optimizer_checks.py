@@ -269,8 +269,8 @@ def batch_size_too_small(run: Run) -> Iterator[Finding]:
         measured=kept,
         reference=limit.GAIN_KEPT,
         confidence=confidence(log_ratio(limit.GAIN_KEPT, max(kept, limit.GAIN_KEPT**2)), len(sampled_steps(run))),
-        message=f"With batches of {batch} the gradient is noise: of what each step gains on its own batch {share(max(kept, 0.0))} is left on"
-        f" the others, and {share(max(setup.state.learned, 0.0))} of a blind guess's error is gone.",
+        message=f"With batches of {batch} the gradient is noise: of what each step gains on its own batch {share(max(kept, 0.0))} is left"
+        f" on the others, and {share(max(setup.state.learned, 0.0))} of a blind guess's error is gone.",
         evidence={"batch_size": batch, "learned": setup.state.learned},
     )
 

@@ -1,5 +1,5 @@
 """Checks of what lies between the layers: missing-hidden-activation, wrong-hidden-activation, duplicate-activation, useless-bias,
-dropout-misplaced, too-deep-without-residual, net-too-small.
+dropout-misplaced, too-deep-without-residual, net-too-small, pooled-away.
 
 They read the facts ``structure`` and ``output`` (training/structure.py), which are known from the first step on.
 """
@@ -26,6 +26,12 @@ Entry = dict[str, Any]
 def layers_of(run: Run, *roles: str) -> list[Entry]:
     """The layers of the fact ``structure`` that have one of these roles, in the order in which they ran."""
     return [one for one in run.facts.get("structure", {}).get("layers", ()) if one["role"] in roles]
+
+
+def units(layer: Entry, side: str) -> int:
+    """How many numbers stand at each place of what a layer was "given" or has "made": channels of a convolution, else the last axis."""
+    shape = layer[side]
+    return int(shape[1] if "Conv" in layer["kind"] else shape[-1])
 
 
 def settled(run: Run) -> Learning | None:
@@ -90,11 +96,9 @@ def missing_hidden_activation(run: Run) -> Iterator[Finding]:
 
 def _is_redundant(first: Entry, second: Entry) -> bool:
     """Whether the two could be one layer as well: a bottleneck between them would be a low rank, and is often meant."""
-    width = first["made"][1] if len(first["made"]) in (4, 5) else first["made"][-1]
+    width, given, made = units(first, "made"), units(first, "given"), units(second, "made")
     plain = first["kind"] == second["kind"] and first["groups"] == second["groups"] == 1
     plain = plain and "Transpose" not in first["kind"] and first["trains"] and second["trains"]
-    given = first["given"][1] if len(first["given"]) in (4, 5) else first["given"][-1]
-    made = second["made"][1] if len(second["made"]) in (4, 5) else second["made"][-1]
     return bool(plain and width >= min(given, made) and is_linear(second["chain"]))
 
 
@@ -105,7 +109,7 @@ def wrong_hidden_activation(run: Run) -> Iterator[Finding]:
     if not hit:
         return
     first = hit[0]
-    width = first["given"][-1] if len(first["given"]) < len("nchw") else first["given"][1]
+    width = units(first, "given")
     yield Finding(
         slug="wrong-hidden-activation",
         severity=cost(run),
@@ -269,23 +273,61 @@ def net_too_small(run: Run) -> Iterator[Finding]:
         return
     classes, inputs = weights[-1]["made"][-1], weights[0]["fan_in"]
     narrow = min(weights[:-1], key=lambda one: one["fan_out"])
-    units = narrow["made"][1] if len(narrow["made"]) in (4, 5) else narrow["made"][-1]
-    if len(narrow["made"]) != len("nf") or units * limit.CLASSES_PER_UNIT >= classes or units >= inputs:
+    width = units(narrow, "made")
+    if len(narrow["made"]) != len("nf") or width * limit.CLASSES_PER_UNIT >= classes or width >= inputs:
         return
     yield Finding(
         slug="net-too-small",
         severity=state.severity,
         where=str(narrow["name"]),
         place=narrow.get("place"),
-        measured=float(units),
+        measured=float(width),
         reference=classes / limit.CLASSES_PER_UNIT,
-        confidence=confidence(log_ratio(classes / limit.CLASSES_PER_UNIT, units), len(weights)),
+        confidence=confidence(log_ratio(classes / limit.CLASSES_PER_UNIT, width), len(weights)),
         message=(
-            f"Everything has to go through the {units} units of {narrow['name']}, and {classes} classes are to be told apart behind"
+            f"Everything has to go through the {width} units of {narrow['name']}, and {classes} classes are to be told apart behind"
             f" it. Give it at least {classes} units."
         ),
         evidence={"learned": state.learned, "classes": classes},
     )
+
+
+def pooled_away(run: Run) -> Iterator[Finding]:
+    """Convolutions on maps that were shrunk to one place before: all of a kernel but its middle sees padding."""
+    hit = [one for one in layers_of(run, "weights") if _sees_padding(one)]
+    if not hit:
+        return
+    state, first = settled(run), hit[0]
+    costs = state is not None and is_over(run) and state.learned < limit.LITTLE_LEARNED
+    places = _places(first)
+    yield Finding(
+        slug="pooled-away",
+        severity=Severity.WARNING if costs else Severity.NOTE,
+        where=str(first["name"]),
+        place=first.get("place"),
+        measured=1.0,
+        reference=float(places),
+        confidence=limit.PLAIN_TO_SEE,
+        message=(
+            f"Strides and pooling have shrunk the maps to a single place before {listed([one['name'] for one in hit])}: of its kernel"
+            f" {places - 1} of {places} weights see padding only, and where things were in the picture is lost. Pool less, or later."
+        ),
+        evidence={"layers": [one["name"] for one in hit], "learned": state.learned if state else None},
+    )
+
+
+def _sees_padding(layer: Entry) -> bool:
+    maps = (
+        len(layer["given"]) in (len("nchw"), len("ncdhw"))
+        and "Conv" in layer["kind"]
+        and "Transpose" not in layer["kind"]
+    )
+    return bool(maps and all(side == 1 for side in layer["given"][2:]) and _places(layer) > 1)
+
+
+def _places(layer: Entry) -> int:
+    """Of a convolution's kernel."""
+    return int(layer["fan_in"]) * int(layer["groups"]) // max(1, int(layer["given"][1]))
 
 
 CHECKS = (
@@ -296,4 +338,5 @@ CHECKS = (
     dropout_misplaced,
     too_deep_without_residual,
     net_too_small,
+    pooled_away,
 )

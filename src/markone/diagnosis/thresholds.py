@@ -196,3 +196,11 @@ LEAST_TARGETS = Threshold(16, "rows: that each of so many has one label by chanc
 LEAST_CLASSES = Threshold(3, "classes: of two, the numbers have no order to get wrong")
 MOST_CLASSES = Threshold(20, "classes: more whole numbers than that in a row are counts or ages more often")
 EVEN = Threshold(0.2, "the rarest over the most frequent: counts and ratings are rare at their ends")
+
+# What a watched loop does around its steps.
+PADDING = Threshold(0.5, "of the targets: more of the loss is about padding than about anything else")
+PADDING_WORTH_A_WORD = Threshold(0.1, "of the targets: rows that are a tenth shorter than the longest of their batch")
+LEAST_WAIT = Threshold(1, "second in all: what nobody notices")
+STARVED = Threshold(0.5, "of the time: more of it goes into waiting than into training")
+NUMERICS = Threshold(1e-2, "of the outputs' size: 10^5 roundings of float32, and the rounding of bfloat16")
+UNDERFLOW = Threshold(0.5, "of the gradient's norm: most of the step is lost")

@@ -76,8 +76,8 @@ def loss_oscillating(run: Run) -> Iterator[Finding]:
         measured=swing,
         reference=float(limit.SWING),
         confidence=confidence(log_ratio(swing, limit.SWING), len(rises) + len(falls), len(changes)),
-        message=f"The loss of the same samples swings: from evaluation to evaluation it rose {len(rises)} and fell {len(falls)} times by over"
-        f" {share(limit.SWING)} of a blind guess's, and is at {share(state.now)} of it where it had been at {share(state.best)}.",
+        message=f"The loss of the same samples swings: from evaluation to evaluation it rose {len(rises)} and fell {len(falls)} times by"
+        f" over {share(limit.SWING)} of a blind guess's, and is at {share(state.now)} of it where it had been at {share(state.best)}.",
         evidence={"learned": state.learned},
     )
 
@@ -101,8 +101,8 @@ def loss_plateau(run: Run) -> Iterator[Finding]:
         measured=fall,
         reference=float(limit.STILL_FALLING),
         confidence=confidence(log_ratio(limit.LITTLE_LEARNED, max(state.learned, 0.01)), len(values)),
-        message=f"The loss stands still: as its last {len(values):,} steps went, it would fall by {share(fall)} of a blind guess's in as many"
-        f" steps again as there were, and {share(max(0.0, state.now))} of that is left.",
+        message=f"The loss stands still: as its last {len(values):,} steps went, it would fall by {share(fall)} of a blind guess's in as"
+        f" many steps again as there were, and {share(max(0.0, state.now))} of that is left.",
         evidence={"learned": state.learned},
     )
 
@@ -125,9 +125,10 @@ def constant_output(run: Run) -> Iterator[Finding]:
     steps, values = rows.steps[known], rows.values[known]
     if not len(values):
         return
-    reference = limit.SAME_OUTPUT * median(values[: int(limit.EARLY_SAMPLES)])
+    early, spread = median(values[: int(limit.EARLY_SAMPLES)]), median(recent(size.values[np.isfinite(size.values)]))
+    reference = limit.SAME_OUTPUT * max(early, spread)  # between samples at first, and between outputs now
     now, holds = median(recent(values)), values <= reference
-    if now > reference or reference <= 0:  # of a batch of one sample nothing is known
+    if now > reference or values.max() <= 0:  # of batches of one sample nothing is known
         return
     yield Finding(
         slug="constant-output",
@@ -138,7 +139,7 @@ def constant_output(run: Run) -> Iterator[Finding]:
         reference=reference,
         confidence=confidence(log_ratio(reference, now), holds.sum(), len(holds)),
         message=f"The net answers every sample alike: between the samples of a batch the outputs of {layer} differ by {now:.2g} (standard"
-        f" deviation), and they differed by {values[0]:.2g} at first.",
+        f" deviation); at first they differed by {values[0]:.2g}.",
         evidence={"learned": state.learned},
     )
 
@@ -163,8 +164,8 @@ def poor_initial_loss(run: Run) -> Iterator[Finding]:
         measured=state.first,
         reference=float(limit.POOR_START),
         confidence=confidence(log_ratio(state.first, limit.POOR_START), len(run.scalars("loss", "training"))),
-        message=f"Before the first step the loss is {times(state.first)} times that of a blind guess: the net begins sure of answers that are"
-        f" wrong, and first has to unlearn them. {share(max(state.learned, 0.0))} of a blind guess's error is gone.",
+        message=f"Before the first step the loss is {times(state.first)} times that of a blind guess: the net begins sure of answers that"
+        f" are wrong, and first has to unlearn them. {share(max(state.learned, 0.0))} of a blind guess's error is gone.",
         evidence={"learned": state.learned},
     )
 
@@ -224,8 +225,8 @@ def log_of_zero(run: Run) -> Iterator[Finding]:
         measured=0.0,
         reference=0.0,
         confidence=1.0,
-        message=f"At step {fact['step']:,} a logarithm was taken of 0 or less, and the loss is no number since: a probability came to exactly"
-        " 0 in floating point. Take the loss from the scores (CrossEntropyLoss, BCEWithLogitsLoss, log_softmax, logsigmoid).",
+        message=f"At step {fact['step']:,} a logarithm was taken of 0 or less, and the loss is no number since: a probability came to"
+        " exactly 0 in floating point. Take the loss from the scores (CrossEntropyLoss, BCEWithLogitsLoss, log_softmax, logsigmoid).",
         evidence={"operation": operation, "is_over": is_over(run)},
     )
 

@@ -32,6 +32,7 @@ def conclude(witness: Witness) -> None:
     _order(witness)
     _labels(witness)
     _leaks(witness)
+    witness.practice.conclude()
     known = [entry for entry in witness.entries if entry.trained]
     if known and at >= LEAST_WINDOWS and not witness.validated and not any(entry.evaluations for entry in known):
         witness.sightings.note("validation-never-ran", None, step=at, place=witness.call_place, steps=at)

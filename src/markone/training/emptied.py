@@ -28,4 +28,3 @@ def zero_input_of(learner: "Learner") -> dict[str, float] | None:
 
     subject = copies.isolate(learner.net, (batch.inputs,), {}, most_rows=ROWS, pick=pick, loss=loss)
     return probes.zero_input(subject) if subject is not None else None
-

@@ -4,8 +4,8 @@ Nothing is computed anew: nodes keep what they saved for the backward pass. It m
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,7 @@ class Term:
     rows: int
     place: str | None
     broadcast: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    known: "Mapping[str, torch.Tensor]" = field(default_factory=dict)  # in the place of what the loss would have saved
 
     @property
     def weight(self) -> float | None:
@@ -92,7 +93,23 @@ class Term:
 
     def saved(self, name: str) -> "torch.Tensor | None":
         """What the loss saved: "self" or "target"; None where there is none, or it is freed."""
-        return saved(self.node, name)
+        return self.known.get(name, saved(self.node, name))
+
+    def spelled_out(self, prediction: "torch.Tensor") -> "Term":
+        """A squared difference that was written by hand as the squared error that it is; any other term as it is.
+
+        Of the difference to the target the graph keeps the value: with the prediction it gives the target.
+        """
+        difference = saved(self.node, "self")
+        below = next(iter(inputs_of(self.node)), None)
+        exponent = getattr(self.node, "_saved_exponent", 2)
+        if self.kind != "square" or difference is None or below is None or self.broadcast is not None or exponent != 2:
+            return self
+        if name_of_node(below) != "Sub" or prediction.numel() != difference.numel():
+            return self
+        given = prediction.detach().reshape(difference.shape)
+        target = given - difference.detach() if below.next_functions[0][0] is not None else given + difference.detach()
+        return replace(self, kind="mse", known={"self": given, "target": target})
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,9 +41,9 @@ def label_probes(inputs: "torch.Tensor", targets: "torch.Tensor | None") -> dict
     shuffled = own[torch.randperm(len(own), generator=generator)]
     near = neighbours(rows)
     both = {}
-    for name, probe in (("neighbours", lambda given: _vote(near, given)), ("linear", lambda given: _ridge(rows, given))):
-        agrees, sure = probe(own)
-        mixed, _ = probe(shuffled)
+    for name in ("neighbours", "linear"):
+        agrees, sure = _vote(near, own) if name == "neighbours" else _ridge(rows, own)
+        mixed, _ = _vote(near, shuffled) if name == "neighbours" else _ridge(rows, shuffled)
         surest = sure >= sure.quantile(1 - CONFIDENT)
         both[name] = {
             "agreement": float(agrees.double().mean()),
@@ -72,7 +72,8 @@ def embedded(inputs: "torch.Tensor") -> "torch.Tensor | None":
     picture = rows.ndim == 4
     rows = rows.reshape(len(rows), -1)
     if rows.shape[1] > WIDTH:
-        rows = rows @ torch.randn(rows.shape[1], WIDTH, generator=torch.Generator().manual_seed(0), dtype=rows.dtype) / math.sqrt(WIDTH)
+        draw = torch.Generator().manual_seed(0)
+        rows = rows @ torch.randn(rows.shape[1], WIDTH, generator=draw, dtype=rows.dtype) / math.sqrt(WIDTH)
     rows = rows - rows.mean(0)
     spread = rows.std(0, correction=0)
     varies = spread > 1e-6 * spread.max()
@@ -161,7 +162,7 @@ def best_feature(
     says = (counts + 1e-3 * wanted.mean(0)).argmax(2)
     right = (says.gather(1, bins[:, held]) == own[held]).double().mean(1)
     best = int(right.argmax())
-    found = {
+    found: dict[str, Any] = {
         "name": names[best] if best < len(names) else f"column {best}",
         "agreement": float(right[best]),
         "median": float(right.median()),

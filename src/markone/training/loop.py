@@ -32,7 +32,7 @@ from markone.training.novikoff import bound_of, is_bounded
 from markone.training.optimizer_fact import of_recipe
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run
-from markone.training.structure import structure_of, targets_fact
+from markone.training.structure import MOST_TARGETS, structure_of, targets_fact
 
 if TYPE_CHECKING:
     import torch
@@ -393,8 +393,7 @@ class Training:
         self.recorder.fact("datasheet", material_datasheet(material))
         steps = {"total_steps": learner.total_steps, "steps_per_epoch": learner.steps_per_epoch}
         self.recorder.fact("optimizer", of_recipe(learner.optimizer, self.recipe, **steps))
-        self.recorder.fact("layers", self._layers())
-        for name, value in self._structure().items():
+        for name, value in self._net_facts().items():
             self.recorder.fact(name, value)
         self.recorder.fact("estimate", {"training": len(self._estimated)})
         self.recorder.meta("data", material.data_card())
@@ -405,18 +404,14 @@ class Training:
         self._evaluate()
         self.recorder.flush()
 
-    def _layers(self) -> list[dict[str, Any]]:
-        import torch
-
-        batch = next(self.material.batches.epoch(0))
-        with torch.no_grad():
-            return layers_of(self.learner.net, lambda: self.learner.forward(batch, 0))
-
-    def _structure(self) -> dict[str, Any]:
-        batch = next(self.material.batches.epoch(0))
-        rows = self.material.split.indices(Part.TRAINING)
-        targets = targets_fact(self.recipe.loss.kind, self.material.store.targets[rows[:TRAINING_ESTIMATE]])
-        return {**structure_of(self.learner.net, lambda: self.learner.forward(batch, 0)), "targets": targets}
+    def _net_facts(self) -> dict[str, Any]:
+        """The layers, what lies between them, and the targets that they are to meet; the net is called once."""
+        net, batch, found = self.learner.net, next(self.material.batches.epoch(0)), dict[str, Any]()
+        layers = layers_of(net, lambda: found.update(structure_of(net, lambda: self.learner.forward(batch, 0))))
+        rows, targets = self.material.split.indices(Part.TRAINING), self.material.store.targets
+        most = max(1, MOST_TARGETS // max(1, targets[0].numel()))
+        fact = targets_fact(self.recipe.loss.kind, targets[rows[:: -(-len(rows) // most)]])
+        return {"layers": layers, **found, "targets": fact}
 
     def _rows_for_estimate(self) -> Any:
         """A fixed random part of the training part, big enough to tell overfitting from noise."""

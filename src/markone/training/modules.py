@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MOST_ROOTS = 32
+WHOLE = "net"  # in vitals: all layers together, so that none of them may be called so
 WRAPPERS = ("_orig_mod.", "module.", "_forward_module.")  # torch.compile's, DistributedDataParallel's, Fabric's
 
 
@@ -75,7 +76,8 @@ class Modules:
         for root, net in self.roots.items():
             for name, module in _walk(net):
                 plain = bare(name)
-                yield (plain or root) if single else f"{root}.{plain}".rstrip("."), module
+                path = plain if single else f"{root}.{plain}".rstrip(".")
+                yield path if path not in ("", WHOLE) else root if root != WHOLE else type(net).__name__, module
 
     def root_of(self, parameter: "torch.Tensor") -> "tuple[str, nn.Module] | None":
         for root, net in self.roots.items():

@@ -1,6 +1,6 @@
 """Picture probes: whether neighbouring pixels go together as laid out, and how far augmentation takes a picture away."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markone.training.label_probes import embedded, neighbours
 

@@ -4,6 +4,7 @@ Modules are heard while they run; what lies between two of them is read from the
 modules do. The facts ``structure``, ``output`` and ``targets`` come of it. Nothing is kept once they are written.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ MOST_CALLS = 4000
 MOST_BETWEEN = 40  # nodes between two layers
 MOST_VALUES = 50  # distinct targets that are counted one by one
 MOST_TARGETS = 100_000  # numbers of a batch's targets that are looked at
-MOST_WEIGHTS = 2**24  # of a layer: larger ones are not searched for units that are alike
+MOST_NUMBERS = 2**20  # of a tensor that statistics are taken of: its first rows
 ALIKE = 1e-6  # relative difference of two units' projections: the rounding of float32
 
 LINEAR = SHAPES | {
@@ -223,7 +224,7 @@ def _layer(call: _Call, between: _Between) -> dict[str, Any]:
     }
     if found["role"] in ("weights", "normalization"):
         found["source"], found["chain"] = between.chain(call.before)
-        found["has_bias"] = getattr(module, "bias", None) is not None
+        found["has_bias"] = _own(module, "bias") is not None
     if found["role"] == "dropout":
         found["p"] = float(module.p)  # type: ignore[arg-type]
     if found["role"] == "weights":
@@ -259,11 +260,11 @@ def _statistics(given: "torch.Tensor | None", made: "torch.Tensor") -> "dict[str
     import torch
 
     with torch.no_grad():
-        values = made.detach().float()
+        values = _first_rows(made.detach()).float()
         low, high = values.aminmax()
         found = {"mean": values.mean(), "std": values.std(correction=0), "smallest": low, "largest": high}
         if given is not None and given.is_floating_point() and given.numel():
-            found["given_rms"] = given.detach().float().square().mean().sqrt()
+            found["given_rms"] = _first_rows(given.detach()).float().square().mean().sqrt()
         if len(values) > 1 and values.ndim > 1:
             found["row_std"] = values.std(0, correction=0).mean()
     return found
@@ -271,20 +272,25 @@ def _statistics(given: "torch.Tensor | None", made: "torch.Tensor") -> "dict[str
 
 def _of_weights(module: "nn.Module") -> "Iterator[tuple[str, torch.Tensor]]":
     """The weights' mean, size, and the shares of units and of inputs that have an equal beside them; the bias likewise."""
-    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    weight, bias = _own(module, "weight"), _own(module, "bias")
     if weight is None:
         return
-    matrix = weight.detach().float()
-    matrix = matrix.transpose(0, 1) if "Transpose" in type(module).__name__ else matrix
+    matrix = weight.detach()
+    matrix = _first_rows(matrix.transpose(0, 1) if "Transpose" in type(module).__name__ else matrix).float()
     yield "weight_mean", matrix.mean()
     yield "weight_std", matrix.std(correction=0)
-    if matrix.numel() <= MOST_WEIGHTS:
-        yield "alike_units", _alike(matrix.flatten(1))
-        yield "alike_inputs", _alike(matrix.transpose(0, 1).flatten(1))
+    yield "alike_units", _alike(matrix.flatten(1))
+    yield "alike_inputs", _alike(matrix.transpose(0, 1).flatten(1))
     if bias is not None and bias.numel():
         yield "bias_mean", bias.detach().float().mean()
         yield "bias_std", bias.detach().float().std(correction=0)
         yield "bias_size", bias.detach().float().square().mean().sqrt()
+
+
+def _first_rows(values: "torch.Tensor") -> "torch.Tensor":
+    if values.ndim == 0 or values.numel() <= MOST_NUMBERS:
+        return values
+    return values[: max(2, MOST_NUMBERS * len(values) // values.numel())]
 
 
 def _alike(rows: "torch.Tensor") -> "torch.Tensor":
@@ -364,6 +370,15 @@ def _role(module: "nn.Module") -> str:
 
 def _fans(module: "nn.Module") -> tuple[int, int]:
     """Numbers that one output is the sum of, and outputs that one input goes into."""
-    weight: torch.Tensor = module.weight  # type: ignore[assignment]
-    places = weight[0, 0].numel() if weight.ndim > 1 else 1
-    return int(weight.shape[1] * places), int(weight.shape[0] * places)
+    from torch import nn
+
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    places, groups = math.prod(module.kernel_size), module.groups  # type: ignore[arg-type]
+    return int(module.in_channels // groups * places), int(module.out_channels // groups * places)  # type: ignore[operator]
+
+
+def _own(module: "nn.Module", name: str) -> "torch.Tensor | None":
+    """A parameter of its own; one that is computed from others is left alone, as computing it may change them (spectral norm)."""
+    found: torch.Tensor | None = vars(module)["_parameters"].get(name)
+    return found

@@ -65,17 +65,16 @@ def _norm_about(values: "torch.Tensor", center: "torch.Tensor") -> "torch.Tensor
     import torch
 
     if values.numel() <= PART or not values.is_cpu:
-        return torch.linalg.vector_norm(values - center)
+        size: torch.Tensor = torch.linalg.vector_norm(values - center)
+        return size
     rows = max(1, PART * len(values) // values.numel())
-    return torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(part - center) for part in values.split(rows)])
-    )
+    sizes = [torch.linalg.vector_norm(values[at : at + rows] - center) for at in range(0, len(values), rows)]
+    size = torch.linalg.vector_norm(torch.stack(sizes))
+    return size
 
 
 def of_outputs(activation: "Activation | None", outputs: "torch.Tensor") -> dict[str, "torch.Tensor"]:
     """The vitals of a layer's outputs (n, units, ...)."""
-    import torch
-
     values = outputs.detach().float()
     mean = values.mean()
     deviation = _norm_about(values, mean) / values.numel() ** 0.5  # 13 times as fast as torch.var_mean

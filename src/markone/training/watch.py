@@ -28,6 +28,7 @@ from markone.training.modules import Modules, is_compiled
 from markone.training.optimizer_fact import optimizer_fact
 from markone.training.pace import Pace
 from markone.training.places import line_of_binding, name_of, users_line
+from markone.training.practice_taps import listen
 from markone.training.record import Recorder, create_folder
 from markone.training.run import Run
 from markone.training.taps import Ear, Taps
@@ -205,6 +206,7 @@ class Watch:
                 and not issubclass(schedule, torch.optim.Optimizer)
             ):
                 taps.replace(schedule, "step", self._before_schedule)
+        listen(self, script=self._door == "script")
         if self._door == "script":
             from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -325,9 +327,16 @@ class Watch:
         record.fact("samples", {"training": len(witness.training_rows), "validation": witness.evaluated_count})
         record.flush()
         if self.rounds is not None and (last or witness.pace.affords()):
-            record.findings(self.rounds(Run(record.folder)), step=witness.step)
-            record.flush()
+            self._diagnose(self.rounds, record, witness.step)
         witness.pace.cost_seconds += time.perf_counter() - began
+
+    def _diagnose(self, rounds: "Callable[[Run], list[dict[str, Any]]]", record: Recorder, step: int) -> None:
+        """Records what is found so far. A diagnosis that fails costs findings while the training goes on, and nothing else."""
+        try:
+            record.findings(rounds(Run(record.folder)), step=step)
+            record.flush()
+        except Exception:
+            self.rounds = None
 
     def _watched(self, witness: Witness) -> dict[str, Any]:
         return {
@@ -339,6 +348,8 @@ class Watch:
                  "adaptive": one.is_adaptive, "weight_decay": one.decay}
                 for one in witness.descents
             ],
+            "call": witness.call_place,
+            "backward": witness.backward_place,
             "unseen": witness.unseen(),
         }  # fmt: skip
 

@@ -21,6 +21,7 @@ from markone.training.loss_sightings import of_loss
 from markone.training.modules import Modules, is_compiled, switches
 from markone.training.pace import Pace
 from markone.training.places import users_line
+from markone.training.practice import Practice
 from markone.training.probing import Probing
 from markone.training.rows import MOST_ROWS, Evaluated, Rows, first_tensor
 from markone.training.sightings import Sightings
@@ -70,6 +71,7 @@ class Witness:
         self.compiled = False
         self.window = Window(True, time.perf_counter())
         self.probing = Probing(self) if probes else None
+        self.practice = Practice(self)
         self.validated = False
         self.scales: dict[int, Any] = {}
         self.non_finite: dict[str, Any] | None = None
@@ -160,6 +162,10 @@ class Witness:
         if getattr(net, "_compiled_call_impl", None) is None:
             self._net_handles.append(net.register_forward_pre_hook(self._ear(entry), with_kwargs=True))
             self.taps.add(self._net_handles[-1])
+            if type(net).__name__ == "DistributedDataParallel":
+                inner = net.get_submodule("module").register_forward_pre_hook(self._inner_ear(entry), with_kwargs=True)
+                self._net_handles.append(inner)
+                self.taps.add(inner)
 
     def _ear(self, entry: Entry) -> Ear:
         """Hears that a net is called: in the midst of a training that is one more pass, and nothing else."""
@@ -170,6 +176,16 @@ class Witness:
                 entry.forwards += 1
             else:
                 guard(enter, entry, net, arguments, options)
+
+        return Ear(hear)
+
+    def _inner_ear(self, entry: Entry) -> Ear:
+        """Hears that what is spread over processes is evaluated without its wrapper, as it may be."""
+        guard, evaluates = self.guard, self._evaluates
+
+        def hear(net: "nn.Module", arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+            if not torch.is_grad_enabled():
+                guard(evaluates, entry, net.training, arguments, options)
 
         return Ear(hear)
 
@@ -218,6 +234,7 @@ class Witness:
         self.specimens.shown(entry.name, batch)
         if self.probing is not None:
             self.probing.calls(entry, arguments, options)
+        self.practice.called(entry, arguments, options)
         handle: list[Any] = []
 
         def leave(_net: "nn.Module", _inputs: Any, outputs: Any) -> None:
@@ -227,6 +244,7 @@ class Witness:
                 window.outputs[first.data_ptr()] = entry
             if self.probing is not None:
                 self.probing.returned(entry, outputs)
+            self.practice.precision.returned(entry, outputs)
 
         handle.append(entry.net.register_forward_hook(Ear(partial(self.guard, leave))))
         self.taps.add(*handle)
@@ -234,6 +252,7 @@ class Witness:
     def _evaluates(self, entry: Entry, training: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.pace.pause()
         entry.evaluations += 1
+        self.practice.scores.called(entry.name)
         entry.evaluated_before = True
         entry.blind[training] += 1
         if training and self.step and entry.blind_place is None:
@@ -362,6 +381,7 @@ class Witness:
             self._describe(self.structure, reading)
         if self.probing is not None:
             self.probing.reads(reading, scale=self._scale(window))
+        self.practice.reads(reading)
         if window.backwards == 1:
             self._traced += 1
 
@@ -459,6 +479,7 @@ class Witness:
             if window.closed_form and not window.looked:
                 self._see_gradients(descent)
         window.looked |= window.closed_form
+        self.practice.precision.after_backward(window)
 
     def backward_failed(self, tensors: Any, error: BaseException) -> None:
         """A backward pass raised: the script will most likely end with it."""
@@ -719,6 +740,7 @@ class Witness:
         descent = self.descent_of(optimizer)
         descent.schedule_place = descent.schedule_place or users_line()
         descent.schedule = type(scheduler).__name__
+        self.practice.scheduled(scheduler, descent)
         early = descent.steps == 0 and not descent.skipped
         if early:
             self._saw_step(descent, "scheduler-before-optimizer", True)
