@@ -108,7 +108,7 @@ class Absolute:
 
 def zero_shares(net: nn.Module, x: torch.Tensor) -> Iterator[float]:
     """The share of zeros behind each ReLU of a plain stack of layers. Changes nothing: no hook, no statistic, no draw."""
-    if not isinstance(net, nn.Sequential):
+    if not isinstance(net, nn.Sequential) or any(len(list(module.children())) for module in net):
         return
     with torch.no_grad():
         for module in net:
@@ -296,7 +296,7 @@ def attempt(job: Job) -> Json:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One tool on one training: the causes that it lists, best first, and the step of the first. passing: it alarmed, and no longer does."""
+    """One tool on one training: the causes that it lists, best first; the step of the first. passing: it alarmed, and no longer does."""
 
     causes: list[str]
     step: float | None

@@ -51,7 +51,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    for name in [name for name in sys.modules if name == "cases" or name.startswith("cases.")]:
+    for name in [name for name in sys.modules if name in ("cases", "diagnosis") or name.startswith("cases.")]:
         del sys.modules[name]
 
 
@@ -222,3 +222,47 @@ def test_a_smaller_port_means_the_same_to_a_layer() -> None:
     torch.manual_seed(0)
     inner = build_net(narrow)[1]
     assert float(inner.weight.detach().std()) * 200**0.5 == pytest.approx(0.1 * 400**0.5, rel=0.02)
+
+
+def record(skill: float, *slugs: str, step: int = 30, **more: Any) -> dict[str, Any]:
+    findings = [{"slug": slug, "severity": "warning"} for slug in slugs]
+    made = {
+        "id": "x",
+        "seed": 0,
+        "role": "faulty",
+        "skill": skill,
+        "reported": [[100, skill]],
+        "steps": 100,
+        "absolute": {"dead-relu": 20},
+    }
+    return made | {"findings": findings, "listed": {str(step): list(slugs)}} | more
+
+
+def test_figures_are_counted_by_hand() -> None:
+    from diagnosis import Sorted, absolute, figures, ours, wilson
+
+    right = frozenset({"lr-too-high"})
+    faulty = [
+        (record(0.1, "dead-relu", "lr-too-high"), right),
+        (record(0.1, "lr-too-high", step=50), right),
+        (record(0.1), right),
+    ]
+    cut = record(0.9, "epochs-too-few", cut=True)  # our budget ended it
+    data = Sorted(faulty, [], [record(0.9), record(0.9, "overfitting"), cut], [])
+    found = figures(data, ours)
+    assert (found["flagged"], found["top-1"], found["top-3"]) == ("66.7 %", "33.3 %", "66.7 %")
+    assert (found["precision"], found["false alarms"], found["median steps"]) == ("66.7 %", "33.3 %", 40)
+    assert figures(data, absolute)["flagged"] == "100.0 %"
+    assert wilson(8, 10) == [0.49, 0.943]  # Brown, Cai and DasGupta 2001
+
+
+def test_a_run_is_faulty_only_where_it_is_worse_than_its_twin() -> None:
+    from cases.description import read_case
+    from diagnosis import is_harmed
+
+    case, twins = read_case(CIRCLES), [record(0.90), record(0.94), record(0.92)]
+    assert is_harmed(case, record(0.80), twins)
+    assert not is_harmed(case, record(0.89), twins)
+    assert not is_harmed(case, record(0.0), [record(0.05)] * 3)  # a twin that learns nothing says nothing
+    assert is_harmed(case, record(0.92, reported=[[100, 0.8]]), twins)  # it says of itself what is not so
+    assert is_harmed(replace(case, labels=("data_leakage_target_in_features",)), record(0.95), twins)

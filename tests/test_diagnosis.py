@@ -94,7 +94,7 @@ class TestFamily:
 
     def test_an_unknown_page_offers_the_near_one(self) -> None:
         with pytest.raises(
-            InputError, match=r"no finding 'dead-rel'. Did you mean dead-relu\? Allowed: accumulation-not-divided"
+            InputError, match=r"no finding 'dead-rel'. Did you mean dead-relu\? List all \d+ with: markone explain"
         ) as raised:
             page("dead-rel")
         assert raised.value.slug == "finding-unknown"

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from markone.diagnosis import loop_checks, output_checks
+from markone.diagnosis import loop_checks, output_checks, practice_checks
 from markone.diagnosis.diagnose import diagnose
 from markone.diagnosis.finding import Finding, Severity
 from markone.training.script import run_script
 
 TESTS = Path(__file__).parent
 LOOPS, HEALTHY = TESTS / "loops", TESTS / "healthy"
-SLUGS = [check.__name__.replace("_", "-") for check in (*output_checks.CHECKS, *loop_checks.CHECKS)]
+SLUGS = [
+    check.__name__.replace("_", "-") for check in (*output_checks.CHECKS, *loop_checks.CHECKS, *practice_checks.CHECKS)
+]
 EXACT = {*SLUGS, "non-finite", "log-of-zero"}
 SEEDS = (0, 1, 2)
 FORMS = sorted(LOOPS.glob("*/*.py"))
@@ -27,8 +29,14 @@ SOON = 10  # steps within which a bug of the loop is found
 LATER = {  # what needs an evaluation, a whole epoch, or several, to be a bug at all
     "eval-mode-missing", "train-mode-after-validation-missing", "validation-in-training", "validation-never-ran",
     "scheduler-collapsed", "order-not-shuffled", "non-finite", "log-of-zero",
+    "scheduler-per-batch", "input-starved",
 }  # fmt: skip
-ONLY_NOTES = {"validation-never-ran", "scheduler-before-optimizer", "frozen-parameters-trained-for-nothing"}
+ONLY_NOTES = {
+    "validation-never-ran",
+    "scheduler-before-optimizer",
+    "frozen-parameters-trained-for-nothing",
+    "input-starved",
+}
 
 
 @pytest.fixture(autouse=True)

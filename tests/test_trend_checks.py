@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from markone.data.source import Builtin
 from markone.diagnosis import optimizer_checks, trend_checks
 from markone.diagnosis.diagnose import diagnose
 from markone.diagnosis.finding import Finding, Severity
@@ -45,7 +46,7 @@ class TestFact:
 
     def test_a_recipe_s(self, tmp_path: Path) -> None:
         edits = {"epochs": 1, "batch_size": 500, "accumulation": 2, "optimizer.lr": 0.002, "regularization.l2": 0.1}
-        run = fit(Recipe(data={"kind": "digits"}).edit_all({"net.kind": "mlp", **edits}), folder=tmp_path / "run")
+        run = fit(Recipe(data=Builtin(kind="digits")).edit_all({"net.kind": "mlp", **edits}), folder=tmp_path / "run")
         fact = run.facts["optimizer"]
         assert (fact["kind"], fact["batch_size"], fact["schedule"], fact["l2"]) == ("AdamW", 1000, "one-cycle", 0.1)
         assert (fact["total_steps"], fact["steps_per_epoch"]) == (1, 1)
@@ -201,7 +202,7 @@ class TestTrends:
         assert (one is not None) is fires
         assert one is None or (one.where, one.since_step) == ("head", 6)
 
-    @pytest.mark.parametrize(("first", "severity"), [(10.2, "severe"), (9.8, None)])
+    @pytest.mark.parametrize(("first", "severity"), [(20.2, "severe"), (19.8, None)])
     def test_a_poor_start(self, tmp_path: Path, first: float, severity: str | None) -> None:
         metrics = {"loss": [first, 2.0, 2.0, 2.0, 2.0], "accuracy": [0.5] * 5}
         one = found(write_vitals(tmp_path / "run", training=metrics), "poor-initial-loss")

@@ -21,7 +21,7 @@ from torch.nn.modules import module as of_all
 from torch.nn.utils import clip_grad
 from torch.optim import lr_scheduler
 from torch.optim import optimizer as of_optimizers
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, dataloader
 
 from markone.training import watch as watch_module
 from markone.training.record import Recorder
@@ -53,6 +53,14 @@ def attached() -> dict[str, Any]:
         "epoch": vars(DataLoader)["__iter__"],
         "optimizer": vars(torch.optim.Optimizer)["__init__"],
         "compile": torch.compile,
+        "load": torch.load,
+        "save": torch.save,
+        "state of a net": vars(nn.Module)["load_state_dict"],
+        "state of an optimizer": vars(torch.optim.Optimizer)["load_state_dict"],
+        "states of schedules": [
+            vars(kind).get("load_state_dict") for kind in vars(lr_scheduler).values() if isinstance(kind, type)
+        ],
+        "fetch": vars(dataloader._BaseDataLoaderIter)["__next__"],
         **schedules,
         "before steps": list(of_optimizers._global_optimizer_pre_hooks.values()),
         "after steps": list(of_optimizers._global_optimizer_post_hooks.values()),

@@ -218,7 +218,7 @@ def _error(run: Run, labels: dict[str, Any], wrong: float) -> float:
     """Standard error of the difference between the skill on validation rows and that on the surest."""
     counts = run.facts.get("samples", {}).get("validation", 0), labels["neighbours"]["confident_rows"]
     variance = sum(wrong * (1 - wrong) / max(count, 1) for count in counts)
-    return math.sqrt(variance) / max(1 - labels["chance"], limit.CONSTANT)
+    return math.sqrt(variance) / float(max(1 - labels["chance"], limit.CONSTANT))
 
 
 def _has_signal(labels: dict[str, Any]) -> float:

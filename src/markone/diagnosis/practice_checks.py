@@ -59,7 +59,7 @@ def resume_loses_state(run: Run) -> Iterator[Finding]:
         yield proven(
             one,
             Severity.WARNING if sure else Severity.NOTE,
-            f"{name} holds {what}, and only the net was loaded from it: {' and '.join(facts['parts'])} of {one.subject} begin"
+            f"{name} holds {what}, and only the net was loaded from it: the {' and the '.join(facts['parts'])} of this training begin{'s' if len(facts['parts']) == 1 else ''}"
             f" anew. {'' if sure else 'Where this is the same training that goes on: '}Call load_state_dict on"
             f" {'both' if len(facts['parts']) > 1 else 'it'}, too.",
             where=one.subject,
@@ -121,13 +121,13 @@ def input_starved(run: Run) -> Iterator[Finding]:
 
 def wrapper_bypassed(run: Run) -> Iterator[Finding]:
     """A net that is spread over processes is trained without what keeps them together."""
-    for one in seen(run, "wrapper-bypassed"):
+    for one in mostly(run, "wrapper-bypassed"):
         processes = int(one.details["processes"])
         yield proven(
             one,
             Severity.SEVERE if processes > 1 else Severity.WARNING,
             f"{one.subject} is a DistributedDataParallel that was never called: the loss is taken of the net inside it, so that no"
-            f" gradient is averaged, and each of the {processes} processes trains by itself. Call {one.subject}, not"
+            f" gradient is averaged, and each process ({processes} here) trains by itself. Call {one.subject}, not"
             f" {one.subject}.module.",
             where=one.subject,
             measured=float(processes),

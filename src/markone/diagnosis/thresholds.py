@@ -6,7 +6,7 @@ number in a message is only spoken (a percentage), it is none.
 
 
 class Threshold(float):
-    """A number with its origin: a formula, a paper or a calibration."""
+    """A number with its origin: a formula, a paper, a calibration, or said to be a judgement."""
 
     origin: str
 
@@ -124,8 +124,8 @@ PLAIN_DEPTH = Threshold(
 CLASSES_PER_UNIT = Threshold(
     2, "a layer of k units spans scores of rank k; calibration: half as many units as classes is where digits begin to fail"
 )
-PLAIN_TO_SEE = Threshold(0.95, "confidence of what the graph shows and few mean: one net in twenty may want it so")
-PART_OF_A_NET = Threshold(0.7, "confidence where only some layers are concerned: two in three are oversights")
+PLAIN_TO_SEE = Threshold(0.95, "confidence of what the graph shows and few mean; judgement: one net in twenty may want it so")
+PART_OF_A_NET = Threshold(0.7, "confidence where only some layers are concerned; judgement: two in three are oversights")
 
 # How the steps were set up: optimizer-arguments, weights-unchanged, the batch size, epochs-too-few
 EPSILON_USUAL = Threshold(1e-6, "defaults lie between 1e-10 and 1e-7; smaller ones rule only where the gradient is lost")
@@ -142,9 +142,9 @@ STILL_FALLING = Threshold(0.1, "of the blind guess's loss in as many steps again
 HALF_LEFT = Threshold(0.5, "of the loss that is left, in as many steps again: more than steps that are shorter would bring")
 
 # Trends
-SWING = Threshold(0.1, "of the blind guess's loss, the samples being the same; calibration: right rates rise by 0.05 at most")
-SAME_OUTPUT = Threshold(1e-3, "of how much outputs differed between samples at first; calibration: 0.1 where they learn")
-POOR_START = Threshold(5, "blind guesses' losses; calibration: initializations at unit gain begin at 0.9 to 4.1")
+SWING = Threshold(0.1, "of the blind guess's loss, the samples being the same; judgement: a tenth of all there is to learn")
+SAME_OUTPUT = Threshold(1e-3, "of how much outputs differed between samples at first; judgement: a tenth of a percent is no answer")
+POOR_START = Threshold(10, "blind guesses' losses; calibration: initializations at unit gain begin at 0.9 to 6")
 DRIFT = Threshold(20, "times the standard deviation of the first step; calibration: nets that learned grow 12 times at most")
 
 # The rows that a net is fed (fact ``datasheet``).
@@ -194,8 +194,8 @@ DROPOUT_NOISE = Threshold(4, "times the signal's power, p / (1 - p) at p = 0.8: 
 SHRUNK = Threshold(0.5, "of the weights' norm at first; calibration: nets that learn keep 0.86 and more")
 LEAST_TARGETS = Threshold(16, "rows: that each of so many has one label by chance has odds under 2^-16 where labels are free")
 LEAST_CLASSES = Threshold(3, "classes: of two, the numbers have no order to get wrong")
-MOST_CLASSES = Threshold(20, "classes: more whole numbers than that in a row are counts or ages more often")
-EVEN = Threshold(0.2, "the rarest over the most frequent: counts and ratings are rare at their ends")
+MOST_CLASSES = Threshold(20, "classes; judgement: more whole numbers than that in a row are counts or ages more often")
+EVEN = Threshold(0.2, "the rarest over the most frequent; judgement: counts and ratings are rare at their ends")
 
 # What a watched loop does around its steps.
 PADDING = Threshold(0.5, "of the targets: more of the loss is about padding than about anything else")

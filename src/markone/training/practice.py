@@ -69,6 +69,7 @@ class Practice:
     def reads(self, reading: Reading) -> None:
         """The graph of a loss is there, before the backward pass frees it."""
         tokens, self._tokens = self._tokens, []
+        self._see_bypassed(reading)
         if len(reading.terms) != 1:
             return
         term, probing = reading.terms[0], self.witness.probing
@@ -166,7 +167,6 @@ class Practice:
                 passed=passed,
                 batches=self.waits,
             )
-        self._see_bypassed()
 
     def _see_swings(self, one: Schedule) -> None:
         """A schedule that was to run once over the training, and is through in its first epoch or goes round and round."""
@@ -183,21 +183,27 @@ class Practice:
                 schedule=one.kind, period=one.period, calls=one.calls, turns=one.calls / one.period,
             )  # fmt: skip
 
-    def _see_bypassed(self) -> None:
+    def _see_bypassed(self, reading: Reading) -> None:
         """A net that is spread over processes, trained without its wrapper: nobody waits for the others' gradients."""
         import torch
 
         if not torch.distributed.is_available() or not torch.distributed.is_initialized():
             return
-        given = {key for one in self.witness.descents for key, states in one.gradients.items() if states["given"]}
-        for name, net in self.witness.modules.roots.items():
-            spread = type(net).__name__ == "DistributedDataParallel" and not is_compiled(net)
-            called = getattr(net, "_lazy_init_ran", True)  # by its first forward pass
-            if spread and not called and any(id(one) in given for one in net.parameters()):
-                self.witness.sightings.note(
-                    "wrapper-bypassed", name, step=1, place=self.witness.call_place or self.witness.backward_place,
-                    processes=torch.distributed.get_world_size(),
-                )  # fmt: skip
+        witness = self.witness
+        for name, net in witness.modules.roots.items():
+            reached = any(id(one) in reading.leaves for one in net.parameters())
+            if type(net).__name__ != "DistributedDataParallel" or not reached or witness.compiled:
+                continue
+            only_judges = any(one.net is net and one.first_mode is None for one in witness.entries)
+            never_called = not getattr(net, "_lazy_init_ran", True)  # by its first forward pass
+            witness.sightings.saw(
+                "wrapper-bypassed",
+                name,
+                never_called or only_judges,
+                step=witness.step + 1,
+                place=reading_place(self),
+                processes=torch.distributed.get_world_size(),
+            )
 
 
 def _period(scheduler: Any) -> int:

@@ -66,10 +66,10 @@ def _norm_about(values: "torch.Tensor", center: "torch.Tensor") -> "torch.Tensor
 
     if values.numel() <= PART or not values.is_cpu:
         size: torch.Tensor = torch.linalg.vector_norm(values - center)
-        return size
-    rows = max(1, PART * len(values) // values.numel())
-    sizes = [torch.linalg.vector_norm(values[at : at + rows] - center) for at in range(0, len(values), rows)]
-    size = torch.linalg.vector_norm(torch.stack(sizes))
+    else:
+        rows = max(1, PART * len(values) // values.numel())
+        sizes = [torch.linalg.vector_norm(values[at : at + rows] - center) for at in range(0, len(values), rows)]
+        size = torch.linalg.vector_norm(torch.stack(sizes))
     return size
 
 

@@ -11,7 +11,7 @@ TAGS, WORDS = 4, 40
 
 
 def collate(pairs):
-    words, tags = zip(*pairs)
+    words, tags = zip(*pairs, strict=True)
     return pad_sequence(words, padding_value=WORDS), pad_sequence(tags, padding_value=TAGS)
 
 

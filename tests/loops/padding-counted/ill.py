@@ -31,7 +31,7 @@ class Model(nn.Module):
         return self.out(self.rnn(self.embed(tokens))[0])
 
 
-sentences = [sentence(22 if torch.rand(()) < 0.12 else int(torch.randint(5, 9, ()))) for _ in range(700)]
+sentences = [sentence(34 if torch.rand(()) < 0.12 else int(torch.randint(5, 9, ()))) for _ in range(700)]
 model = Model()
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 
