@@ -164,7 +164,8 @@ def do(job: Job) -> Json:
             side.write_text(json.dumps(done), encoding="utf-8")
         known = json.loads(side.read_text(encoding="utf-8"))
         found = diagnose(Run(folder))
-    return {"id": job.id, "role": job.role, "seed": job.seed, **known, "findings": [brief(one) for one in found]}
+    made = {"id": job.id, "role": job.role, "seed": job.seed, **known, "findings": [brief(one) for one in found]}
+    return dict(json.loads(json.dumps(made)))  # plain values only: the processes hand it over
 
 
 def _port(job: Job, folder: Path) -> Json:
@@ -424,6 +425,7 @@ def summary(found: list[Json], cases: dict[str, Case], left: dict[str, str], see
             f"{one['id']}@{one['seed']}: {', '.join(ours(one).causes)}" for one in data.healthy if ours(one).causes
         ],
         "not_reproduced": counts_by_id(data.unharmed),
+        "flagged_though_not_reproduced": counts_by_id(one for one in data.unharmed if ours(one).causes),
         "not_healthy_here": counts_by_id(data.unhealthy),
         "stand_ins": sorted({text for one in found for text in one["said"]}),
         "not_portable": left,

@@ -316,7 +316,7 @@ def validation_in_training(run: Run) -> Iterator[Finding]:
     for one in seen(run, "validation-in-training"):
         yield proven(
             one,
-            Severity.WARNING,
+            Severity.NOTE if one.share < limit.EQUAL_ROWS else Severity.WARNING,
             f"{one.hits:,} of {one.of:,} different samples that {one.subject} was evaluated on were seen in"
             " training too: its figure is no estimate"
             " for new data. Split before training, and evaluate on the part that is left out.",

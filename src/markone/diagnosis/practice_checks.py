@@ -55,13 +55,14 @@ def resume_loses_state(run: Run) -> Iterator[Finding]:
         at = f" at epoch {facts['epoch']}" if facts["epoch"] is not None else ""
         held = {"optimizer": f"the optimizer's state{steps}", "schedule": f"the schedule's{at}"}
         what = " and ".join(held[part] for part in facts["parts"])
-        sure = bool(facts["same_file"])
+        sure, several = bool(facts["same_file"]), len(facts["parts"]) > 1
+        anew = f"the {' and the '.join(facts['parts'])} of this training {'begin' if several else 'begins'} anew"
+        condition = "" if sure else "Where this is the same training that goes on: "
         yield proven(
             one,
             Severity.WARNING if sure else Severity.NOTE,
-            f"{name} holds {what}, and only the net was loaded from it: the {' and the '.join(facts['parts'])} of this training begin{'s' if len(facts['parts']) == 1 else ''}"
-            f" anew. {'' if sure else 'Where this is the same training that goes on: '}Call load_state_dict on"
-            f" {'both' if len(facts['parts']) > 1 else 'it'}, too.",
+            f"{name} holds {what}, and only the net was loaded from it: {anew}. {condition}Call load_state_dict on"
+            f" {'both' if several else 'it'}, too.",
             where=one.subject,
             measured=float(len(facts["parts"])),
         )

@@ -113,6 +113,7 @@ COLLAPSED = Threshold(
     1e-3, "of the largest learning rate: steps at less change float16 and bfloat16 weights by nothing"
 )
 CLIPPED = Threshold(100, "times smaller by clipping, in the median; sound trainings are clipped 1 to 10 times")
+EQUAL_ROWS = Threshold(0.1, "of the evaluated samples; public tables hold a few percent of equal rows, iris 2 of 30")
 LEAST_KEPT = Threshold(3, "looked-at steps whose graph is kept: one may be the variable of the last iteration")
 TINY_BATCH = Threshold(2, "samples: their variance has one degree of freedom")
 CROSS_TALK = Threshold(1e-5, "of a row's own influence: a hundred times the rounding of float32")

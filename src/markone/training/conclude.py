@@ -266,7 +266,7 @@ def _leaks(witness: Witness) -> None:
         return
     shares: list[tuple[str, int, int]] = []
     for line, seen in witness.evaluated.items():
-        if len(seen.rows) >= LEAST_ROWS and seen.is_diverse:
+        if len(seen.rows) >= LEAST_ROWS and seen.is_diverse and not seen.is_part_of_steps:
             shares.append((line, len(seen.rows & trained), len(seen.rows)))
     if not shares or not trained:
         return

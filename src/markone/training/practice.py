@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from markone.training.graph import Reading
-from markone.training.modules import is_compiled
 from markone.training.precision import Precision
 from markone.training.resumption import Resumption
 from markone.training.scores import Scores
@@ -63,7 +62,7 @@ class Practice:
             self._tokens_of, self._tokens = self.witness.window, []
         if len(self._tokens) < MOST_TOKENS:
             self._tokens += tokens_of(arguments, options)[: MOST_TOKENS - len(self._tokens)]
-        self.scores.called(entry.name)
+        self.scores.called(entry.name, entry.net)
         self.precision.called(entry, arguments, options)
 
     def reads(self, reading: Reading) -> None:

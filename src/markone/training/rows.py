@@ -8,6 +8,7 @@ import torch
 
 PLACES = 64  # values of a row that are hashed: two different photos that agree in all of them are not met
 MOST_ROWS = 200_000  # remembered of each kind: 8 bytes each
+FEW_PASSES = 4  # so many evaluations may follow each other step by step
 MOST_BATCHES = 4096  # of one epoch, whose order is compared
 
 
@@ -52,8 +53,12 @@ class Rows:
 
 
 def _bits(values: "torch.Tensor") -> "torch.Tensor":
-    """Numbers as 64-bit integers: a number, whatever type held it, always gives the same one."""
-    return values.double().view(torch.int64)
+    """Numbers as 64-bit integers: a number, whatever type held it, always gives the same one.
+
+    The low bits of small whole numbers are all zero, and a product would keep them so: the high ones are folded into them.
+    """
+    bits = values.double().view(torch.int64)
+    return bits ^ (bits >> 32) ^ (bits >> 47)
 
 
 @dataclass
@@ -63,6 +68,25 @@ class Evaluated:
     rows: set[int] = field(default_factory=set)
     shown: int = 0
     unlike: int = 0
+    first_step: int = 0
+    last_step: int = -1
+    passes: int = 0  # steps after which there was one
+    judging: int = 0  # of these, in evaluation mode and with the net trained since the one before
+    _taught: int = 0
+
+    def passed(self, step: int, *, training: bool, taught: int) -> None:
+        """A pass after ``step`` steps of all optimizers and ``taught`` of the net's own."""
+        if step == self.last_step:
+            return
+        self.first_step = step if self.last_step < 0 else self.first_step
+        self.judging += not training and taught > self._taught
+        self.passes, self.last_step, self._taught = self.passes + 1, step, taught
+
+    @property
+    def is_part_of_steps(self) -> bool:
+        """Whether it belongs to the steps themselves, as a teacher's or an actor's pass does: at many of them, and no judgement."""
+        elapsed = self.last_step - self.first_step + 1
+        return self.passes >= FEW_PASSES and 4 * self.passes > elapsed and 2 * self.judging < self.passes
 
     def add(self, hashes: list[int]) -> None:
         distinct = set(hashes)

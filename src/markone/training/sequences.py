@@ -33,7 +33,7 @@ class Aligned:
         targets, tokens = (self.targets, self.tokens) if axis else (self.targets.T, self.tokens.T)
         shift = self.start + offset
         first, last = max(0, -shift), min(targets.shape[1], tokens.shape[1] - shift)
-        if last - first < 1:
+        if last - first < 1 or targets.shape[0] != tokens.shape[0]:
             return 0.0
         wanted, there = targets[:, first:last], tokens[:, first + shift : last + shift]
         counted = wanted != self.ignored

@@ -252,7 +252,7 @@ class Witness:
     def _evaluates(self, entry: Entry, training: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.pace.pause()
         entry.evaluations += 1
-        self.practice.scores.called(entry.name)
+        self.practice.scores.called(entry.name, entry.net)
         entry.evaluated_before = True
         entry.blind[training] += 1
         if training and self.step and entry.blind_place is None:
@@ -265,10 +265,16 @@ class Witness:
         """Rows that were evaluated on, by the line that did it: some whatever it costs, more while the budget affords them."""
         began = time.perf_counter()
         kept = self.evaluated.setdefault(f"{entry.name}|{users_line()}", Evaluated())
+        kept.passed(self.step, training=entry.net.training, taught=self._steps_of(entry))
         if len(kept.rows) < LEAST_ROWS or (len(kept.rows) < MOST_ROWS and self.pace.affords(began)):
             kept.add(self._rows.hashes(batch))
         self.specimens.judged(entry.name, batch)
         self.pace.cost_seconds += time.perf_counter() - began
+
+    def _steps_of(self, entry: Entry) -> int:
+        """How many steps were taken with parameters of this net."""
+        own = {id(one) for one in entry.net.parameters()}
+        return sum(one.steps for one in self.descents if any(id(held) in own for held in one.parameters))
 
     # --- backward ------------------------------------------------------------------------------------------------------------------
 

@@ -56,3 +56,4 @@ for epoch in range(checkpoint["epoch"], 8):
         accuracy = (model(x[1400:]).argmax(1) == y[1400:]).float().mean()
     print(f"epoch {epoch}: loss {loss.item():.4f}, accuracy {accuracy:.3f}")
     write(model, optimizer, epoch + 1)
+folder.cleanup()

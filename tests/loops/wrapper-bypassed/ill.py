@@ -42,3 +42,4 @@ try:
         print(f"epoch {epoch}: loss {loss.item():.4f}, accuracy {accuracy:.3f}")
 finally:
     dist.destroy_process_group()
+    folder.cleanup()
