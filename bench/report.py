@@ -7,6 +7,7 @@ python bench/duplicates.py --json docs/benchmarks/duplicates.json
 python bench/depth.py --json docs/benchmarks/depth.json --plot docs/benchmarks/depth.svg --memory
 python bench/install.py --json docs/benchmarks/install.json
 python bench/watch.py --memory --json docs/benchmarks/watch.json
+python bench/diagnosis.py --json docs/benchmarks/diagnosis.json
 python bench/report.py
 """
 
@@ -50,6 +51,8 @@ NOTES = {
     "depth": "Deeper plain nets get worse until the deepest learns nothing. The residual nets learn at every depth, and the deeper"
     " ones are no worse on validation. ResNet-1001 was given two epochs instead of eight. The seconds include pauses: the"
     " machine was shared.",
+    "diagnosis": "Ports of published cases, within a budget of steps. What counts as faulty, as healthy and as a right cause is said at"
+    " the head of `bench/diagnosis.py` and in `bench/cases/labels.py`. The same cases served for calibration.",
 }
 
 
@@ -78,7 +81,25 @@ def section(path: Path) -> str:
     plot = f"![{TITLES[path.stem]}](benchmarks/{path.stem}.svg)\n\n" if path.with_suffix(".svg").exists() else ""
     plot += f"{NOTES[path.stem]}\n\n" if path.stem in NOTES else ""
     rows = table(found["cases"] | PUBLISHED.get(path.stem, {}))
-    return f"## {TITLES[path.stem]}\n\n{plot}{rows}\n\n`bench/{path.stem}.py` on {machine}.\n"
+    more = details(found) if path.stem == "diagnosis" else ""
+    return f"## {TITLES[path.stem]}\n\n{plot}{rows}\n\n{more}`bench/{path.stem}.py` on {machine}.\n"
+
+
+def details(found: dict[str, Any]) -> str:
+    """Of the diagnosis: what was named first for each label, the false alarms, and what is left out."""
+    lines = [f"Seeds: {found['seeds']}. First cause named, by the label of the corpus (runs):", ""]
+    lines += ["| label | first cause |", "|---|---|"]
+    lines += [f"| {label} | {cell(named)} |" for label, named in found["confusion"].items()]
+    for title, what in (
+        ("False alarms by cause", cell(found["false_alarms"])),
+        ("Not reproduced: no worse than the twin (runs), left out of recall", cell(found["not_reproduced"])),
+        ("Of these, flagged", cell(found["flagged_though_not_reproduced"])),
+        ("Healthy by label, but learning nothing within the budget (runs), left out", cell(found["not_healthy_here"])),
+        ("Not portable", cell(found["not_portable"])),
+        ("Assumed or replaced in some ports", "; ".join(found["stand_ins"])),
+    ):
+        lines += ["", f"{title}: {what or 'none'}."]
+    return "\n".join(lines) + "\n\n"
 
 
 def main() -> None:

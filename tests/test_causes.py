@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markone.diagnosis.causes import DATA, EXPLAINS, FIRST_STEP, PROVEN, RANK, STATES, explains, fold
+from markone.diagnosis import concerns
+from markone.diagnosis.causes import DATA, EXPLAINS, FIRST_STEP, PROVEN, RANK, STATES, STOCHASTIC, explains, fold
 from markone.diagnosis.finding import Finding, Severity
 
 
@@ -17,6 +18,11 @@ def finding(slug: str, *, since: int = 1, severity: Severity = Severity.WARNING)
 
 def shape(findings: list[Finding]) -> list[tuple[str, list[str]]]:
     return [(top.slug, [one.slug for one in top.folded]) for top in findings]
+
+
+def test_every_slug_that_is_spoken_of_exists() -> None:
+    assert set(RANK) >= concerns.OPTIMIZER | concerns.LOSS | STATES | STOCHASTIC
+    assert not concerns.OPTIMIZER & concerns.LOSS
 
 
 def test_nothing_found_is_nothing_said() -> None:

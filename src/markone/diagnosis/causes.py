@@ -128,6 +128,7 @@ EFFECTS = (frozenset((*SYMPTOMS, *TRENDS)) - {"input-unnormalized"}) | {
     "weights-unchanged",
     "batch-size-too-large",
     "epochs-too-few",
+    "poor-initial-loss",
 }
 """What can follow from a bug: anything but how the data are."""
 
@@ -144,10 +145,10 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     ),
     "dead-relu": frozenset({"vanishing-gradient", "lr-too-low", "underfitting", "inputs-ignored"}),
     "vanishing-gradient": frozenset({"dead-relu", "lr-too-low", "underfitting", "inputs-ignored"}),
-    "lr-too-low": frozenset({"underfitting"}),
+    "lr-too-low": frozenset({"underfitting", "poor-initial-loss"}),
     # steps of the wrong length, or into a direction that is noise, are what a rate is judged by
     "optimizer-arguments": EFFECTS - {"overfitting"},
-    "poor-initial-loss": frozenset({"lr-too-low", "lr-too-high", "underfitting", "epochs-too-few"}),
+    "poor-initial-loss": frozenset({"underfitting", "epochs-too-few"}),
     "weights-unchanged": frozenset({"lr-too-low", "underfitting"}),
     "batch-size-too-small": EFFECTS - {"overfitting", "exploding-gradient", "weights-unchanged", "batch-size-too-large"},
     "batch-size-too-large": frozenset({"epochs-too-few", "lr-too-low", "underfitting"}),
@@ -209,7 +210,7 @@ STATES = frozenset({"exploding-gradient", "saturated-activation", "dead-relu", "
 LENGTHS = frozenset({"lr-too-high", "optimizer-arguments", "batch-size-too-small"})
 """What makes steps too long or sends them astray; no state that was there before the first of them is its fault."""
 
-STOCHASTIC = frozenset({"dead-relu", "saturated-activation", "vanishing-gradient", "lr-too-high", "loss-spike"})
+STOCHASTIC = frozenset({"dead-relu", "saturated-activation", "vanishing-gradient", "lr-too-high"})
 """What a draw of the weights or of the order can bring on or spare: of 100 equal trainings half may have dead units."""
 
 FIRST_STEP = 1  # a state that is seen before the first update is one that the net began in
@@ -228,13 +229,29 @@ EXPLAINS = {
 def fold(findings: Iterable[Finding]) -> list[Finding]:
     """Causes first: by severity, then by rank. Each holds what it explains, and is as severe as the worst of that."""
     found = sorted(findings, key=_rank)
-    roots = [one for one in found if not any(explains(other, one) for other in found)]
-    folded: dict[int, list[Finding]] = {id(root): [] for root in roots}
-    for one in found:
-        if id(one) not in folded:
-            folded[id(_root(one, found, folded))].append(one)
-    tops = [_with(root, folded[id(root)]) for root in roots]
+    unexplained = [one for one in found if not any(explains(other, one) for other in found)]
+    folded: dict[int, list[Finding]] = {}
+    told: set[int] = set()
+    # what only explains itself in a circle is told by its first member
+    for root in (*unexplained, *found):
+        if id(root) not in told:
+            folded[id(root)] = _reached(root, found, told)
+    tops = [_with(root, folded[id(root)]) for root in found if id(root) in folded]
     return sorted(tops, key=lambda top: (-top.severity.rank, _rank(top)))
+
+
+def _reached(root: Finding, found: list[Finding], told: set[int]) -> list[Finding]:
+    """What a root explains, and what that explains in turn, unless another root told it before; ``told`` grows by all of it."""
+    told.add(id(root))
+    reached, waiting = [], [root]
+    while waiting:
+        cause = waiting.pop()
+        for one in found:
+            if id(one) not in told and explains(cause, one):
+                told.add(id(one))
+                reached.append(one)
+                waiting.append(one)
+    return sorted(reached, key=_rank)
 
 
 def explains(cause: Finding, symptom: Finding) -> bool:
@@ -252,13 +269,6 @@ def explains(cause: Finding, symptom: Finding) -> bool:
     if symptom.slug in STATES:
         return (cause.since_step, _rank(cause)) < (symptom.since_step, _rank(symptom))
     return True
-
-
-def _root(one: Finding, found: list[Finding], roots: Mapping[int, list[Finding]]) -> Finding:
-    """The cause at the end of the chain of explanations; the first in rank where there are several."""
-    while id(one) not in roots:
-        one = next(cause for cause in found if explains(cause, one))
-    return one
 
 
 def _with(root: Finding, folded: list[Finding]) -> Finding:

@@ -10,7 +10,6 @@ OPTIMIZER = frozenset(
         "lr-too-high",
         "lr-too-low",
         "optimizer-arguments",
-        "missing-warmup",
         "weights-unchanged",
         "over-regularized",
         "batch-size-too-small",
@@ -27,8 +26,6 @@ LOSS = frozenset(
         "loss-diverging",
         "loss-oscillating",
         "loss-plateau",
-        "loss-spike",
-        "loss-not-representative",
         "loss-wrong-for-task",
         "log-of-zero",
     }

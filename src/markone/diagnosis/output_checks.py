@@ -1,4 +1,4 @@
-"""Checks of what a loss is taken of, from the autograd graph of watched steps: exact, without any threshold.
+"""Checks of what a loss is taken of, from the autograd graph of watched steps: exact, without any threshold but one: turned gradients.
 
 double-softmax, missing-softmax, softmax-on-single-unit, softmax-wrong-axis, loss-broadcast, loss-sign-flipped, loss-reduction-sum,
 target-out-of-range.
@@ -6,6 +6,10 @@ target-out-of-range.
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from markone.diagnosis import thresholds as limit
+from markone.diagnosis.evidence import confidence, sampled_steps
 from markone.diagnosis.finding import Finding, Severity
 from markone.diagnosis.seen import mostly, proven, seen
 from markone.training.run import Run
@@ -87,6 +91,27 @@ def loss_sign_flipped(run: Run) -> Iterator[Finding]:
             f"The training makes its error ({one.details['loss']}) larger with every step: {how}. Take the minus away"
             " (or put the one of -log p there).",
         )
+        return
+    yield from _uphill(run)
+
+
+def _uphill(run: Run) -> Iterator[Finding]:
+    """Steps along the gradient instead of against it, whoever turned it around: -<gradient, step> is what a step promises."""
+    steps = sampled_steps(run)
+    known = steps.where(np.isfinite(steps.predicted) & (steps.predicted != 0))
+    against = int((known.predicted < 0).sum())
+    if len(known) < limit.LEAST_SAMPLES or against < limit.MOSTLY * len(known):
+        return
+    yield Finding(
+        slug="loss-sign-flipped",
+        severity=Severity.SEVERE,
+        since_step=int(known.steps[0]),
+        measured=against / len(known),
+        reference=float(limit.MOSTLY),
+        confidence=confidence(0.0 if against < len(known) else 1.0, against, len(known)),
+        message=f"{against} of {len(known)} sampled steps go up the gradient of their own batch instead of down: its sign is turned"
+        " around between the backward pass and the step, or the update is added that should be taken away.",
+    )
 
 
 def loss_reduction_sum(run: Run) -> Iterator[Finding]:
