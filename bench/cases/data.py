@@ -188,7 +188,8 @@ def _straight(_rows: int, rng: np.random.Generator) -> Source:
     t = np.arange(100.0)
     y = 2 * t + 4 + 10 * rng.random(100)
     x = np.stack([t, np.ones(100)], axis=1)
-    return x, y, x, 2 * t + 4 + 10 * rng.random(100)
+    between = x + np.array([0.5, 0.0])
+    return x, y, between, 2 * between[:, 0] + 4 + 10 * rng.random(100)
 
 
 def _squares(_rows: int, _rng: np.random.Generator) -> Source:
@@ -273,6 +274,7 @@ def _preprocess(
         return (x - least) / span / span, (held - least) / span / span
     if "min-max" in text:
         least, span = x.min(0), np.ptp(x, axis=0)
+        span = np.where(span > 0, span, 1.0)
         return (x - least) / span, (held - least) / span
     if "standard" in text:
         seen = np.concatenate([x, held]) if "data_leakage_preprocessing" in case.twists else x

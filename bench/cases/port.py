@@ -144,7 +144,9 @@ def _fixed(case: Case) -> Case:
         weights = {"weight_decay": 0.0}
         case = replace(case, twists=frozenset(), descent=replace(case.descent, **weights))
     fix = case.known_fix
-    if "hidden activations" in fix or fix.startswith(("selu", "he init, selu")):
+    if fix.startswith("he init, selu"):
+        return _shallow(_hidden(case, init="he_normal"))
+    if "hidden activations" in fix or fix.startswith("selu"):
         case = _hidden(case, activation="selu", init="lecun_normal", bias_init="zeros")
         if case.layers[-1].activation == "sigmoid" and case.task == "classes":
             return _last(case, activation="softmax")
@@ -158,11 +160,15 @@ def _fixed(case: Case) -> Case:
         return replace(case, loss="categorical cross-entropy")
     elif fix.startswith("he / glorot init"):
         return replace(case, layers=tuple(replace(one, init="he_normal", bias_init="zeros") for one in case.layers))
-    elif fix.startswith(("lower lr (0.01)", "mean loss or lr", "scale x or lr")):
-        rate = {"lower": 0.01, "mean ": 1e-3, "scale": 1e-4}[fix[:5]]
-        return replace(case, descent=replace(case.descent, lr=rate))
+    elif fix.startswith("lower lr (0.01)"):
+        return replace(case, descent=replace(case.descent, lr=0.01))
+    elif fix.startswith("mean loss"):
+        return replace(case, loss="squared error")
+    elif fix.startswith("scale x"):
+        return replace(case, preprocessing="per-column min-max")
     elif fix.startswith("sigmoid cross-entropy with logits"):
-        return replace(case, loss="binary cross-entropy of scores")
+        layers = tuple(replace(one, init="glorot_uniform") for one in case.layers)  # its labels name the start, too
+        return replace(case, loss="cross-entropy of scores", layers=layers)
     elif fix.startswith(("no activation on the logits", "return logits")):
         return _last(case, activation=None)
     elif fix.startswith("softmax output"):

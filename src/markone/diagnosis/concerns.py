@@ -1,8 +1,11 @@
-"""Concerns: which line of a watched script a finding is about, where the check itself did not name one."""
+"""Concerns: which line of a watched script a finding is about, and whether it matters to a net that has learned."""
 
 from dataclasses import replace
 
-from markone.diagnosis.finding import Finding
+from markone.diagnosis import thresholds as limit
+from markone.diagnosis.causes import PROVEN
+from markone.diagnosis.evidence import skill
+from markone.diagnosis.finding import Finding, Severity
 from markone.training.run import Run
 
 OPTIMIZER = frozenset(
@@ -31,6 +34,26 @@ LOSS = frozenset(
     }
 )
 """About the loss and its gradient: the line of the backward pass."""
+
+
+WHATEVER_IT_COSTS = frozenset(PROVEN) - {"loss-reduction-sum", "accumulation-not-divided"} | {
+    "leak-across-parts",
+    "leak-in-features",
+    "preprocessing-mismatch",
+    "overfitting",
+    "non-finite",
+    "log-of-zero",
+}
+"""Wrong even where the figures are good, or the reason why they are."""
+
+
+def tempered(run: Run, finding: Finding) -> Finding:
+    """A net that does well on validation data has nothing that is worth an alarm: what made no difference is a note."""
+    if finding.severity is Severity.NOTE or finding.slug in WHATEVER_IT_COSTS:
+        return finding
+    validation = skill(run, "validation")
+    well = validation is not None and validation.last >= limit.WELL_LEARNED
+    return replace(finding, severity=Severity.NOTE) if well else finding
 
 
 def placed(run: Run, finding: Finding) -> Finding:

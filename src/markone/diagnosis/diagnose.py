@@ -14,7 +14,7 @@ from markone.diagnosis import (
 )
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.causes import fold
-from markone.diagnosis.concerns import placed
+from markone.diagnosis.concerns import placed, tempered
 from markone.diagnosis.data_checks import input_unnormalized
 from markone.diagnosis.evidence import blind_loss, follows_gradient, is_over, is_taught, sampled_steps
 from markone.diagnosis.finding import Check, Finding
@@ -53,7 +53,7 @@ def diagnose(run: Run) -> list[Finding]:
     >>> for finding in diagnose(run):
     ...     print(finding.slug, finding.message)
     """
-    return fold(placed(run, finding) for check in CHECKS for finding in check(run))
+    return fold(tempered(run, placed(run, finding)) for check in CHECKS for finding in check(run))
 
 
 def cannot_judge(run: Run) -> list[str]:

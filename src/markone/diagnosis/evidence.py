@@ -86,6 +86,16 @@ def skill(run: Run, part: str) -> Series | None:
     return Series(series.steps[later], series.epochs[later], values[later]) if later.any() else None
 
 
+def learnable(run: Run) -> float | None:
+    """The share of a blind guess's error that nearest neighbours or a linear map leave out on held-out rows; None where unknown.
+
+    What a net has reached as well may be all there is in the data.
+    """
+    labels = run.facts.get("datasheet", {}).get("labels") or {}
+    known = [labels[probe]["agreement"] for probe in ("neighbours", "linear") if probe in labels]
+    return max((one - labels["chance"]) / max(1 - labels["chance"], limit.CONSTANT) for one in known) if known else None
+
+
 def won_lately(series: Series | None) -> float | None:
     """By how much the last two values exceed the two in the middle of the training; None where there are too few to know."""
     if series is None or len(series) < limit.LEAST_EPOCHS:

@@ -13,6 +13,7 @@ from markone.diagnosis.evidence import (
     is_finite,
     is_over,
     is_taught,
+    learnable,
     learning,
     log_ratio,
     skill,
@@ -118,8 +119,11 @@ def underfitting(run: Run) -> Iterator[Finding]:
     won = won_lately(skill(run, "training"))
     plateau = won is not None and won < limit.STILL_RISING
     severity = state.severity if state.explained <= limit.UNEXPLAINED else Severity.NOTE
-    if severity is Severity.SEVERE and not plateau:
-        severity = Severity.WARNING  # more epochs may be all it lacks
+    if not plateau and severity is not Severity.NOTE:  # more epochs may be all it lacks
+        severity = Severity.NOTE if won is not None and state.learned > limit.NOTHING_LEARNED else Severity.WARNING
+    known = learnable(run)
+    if known is not None and state.learned >= max(known - limit.GAP_SHARE, limit.NOTHING_LEARNED):
+        severity = Severity.NOTE  # there may be no more in the data
     parameters, samples = run.complexity().get("parameters"), run.facts.get("samples", {}).get("training")
     if won is None:
         why = "and the training was too short to tell whether it would go on"

@@ -190,7 +190,7 @@ def epochs_too_few(run: Run) -> Iterator[Finding]:
         return
     yield Finding(
         slug="epochs-too-few",
-        severity=state.severity if state.learned <= limit.UNMOVED_LEARNED else Severity.NOTE,
+        severity=state.severity if state.learned <= limit.NOTHING_LEARNED else Severity.NOTE,
         since_step=run.steps,
         measured=fall,
         reference=limit.STILL_FALLING,
