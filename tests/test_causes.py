@@ -101,7 +101,9 @@ def test_nothing_explains_itself_and_no_symptom_is_a_cause_of_data(cause: str) -
     assert cause not in EXPLAINS[cause]
     assert "input-unnormalized" not in EXPLAINS[cause]
     of_data = cause in DATA  # labels learned by heart, and parts that are not alike, look like variance
-    assert cause in PROVEN or of_data or "overfitting" not in EXPLAINS[cause], "variance is not what a failed training has"
+    assert cause in PROVEN or of_data or "overfitting" not in EXPLAINS[cause], (
+        "variance is not what a failed training has"
+    )
 
 
 def test_bugs_explain_each_other_in_one_direction() -> None:

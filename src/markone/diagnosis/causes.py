@@ -150,7 +150,8 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     "optimizer-arguments": EFFECTS - {"overfitting"},
     "poor-initial-loss": frozenset({"underfitting", "epochs-too-few"}),
     "weights-unchanged": frozenset({"lr-too-low", "underfitting"}),
-    "batch-size-too-small": EFFECTS - {"overfitting", "exploding-gradient", "weights-unchanged", "batch-size-too-large"},
+    "batch-size-too-small": EFFECTS
+    - {"overfitting", "exploding-gradient", "weights-unchanged", "batch-size-too-large"},
     "batch-size-too-large": frozenset({"epochs-too-few", "lr-too-low", "underfitting"}),
     "epochs-too-few": frozenset({"lr-too-low", "underfitting"}),
     "underfitting": frozenset({"loss-oscillating", "loss-plateau"}),
@@ -167,7 +168,9 @@ EXPLAINS: Mapping[str, frozenset[str]] = {
     # wrong labels that a net learns by heart are what it gets wrong elsewhere, and large steps are what keeps it from that
     "label-noise": frozenset({"overfitting", "underfitting", "lr-too-low", "lr-too-high"}),
     "preprocessing-mismatch": frozenset({"overfitting"}),
-    "augmentation-too-strong": frozenset({"underfitting", "lr-too-low", "dead-relu", "vanishing-gradient", "inputs-ignored"}),
+    "augmentation-too-strong": frozenset(
+        {"underfitting", "lr-too-low", "dead-relu", "vanishing-gradient", "inputs-ignored"}
+    ),
     "class-imbalance": frozenset({"underfitting"}),
     "constant-feature": frozenset({"underfitting", "inputs-ignored", "dead-relu", "vanishing-gradient", "lr-too-low"}),
     "inputs-ignored": frozenset({"underfitting", "epochs-too-few"}),

@@ -13,7 +13,9 @@ def page(slug: str) -> str:
     known = slugs()
     if slug not in known:
         near = did_you_mean(slug, known)
-        raise InputError("finding-unknown", f"there is no finding {slug!r}.{near} List all {len(known)} with: markone explain.")
+        raise InputError(
+            "finding-unknown", f"there is no finding {slug!r}.{near} List all {len(known)} with: markone explain."
+        )
     return (_folder() / f"{slug}.md").read_text(encoding="utf-8")
 
 

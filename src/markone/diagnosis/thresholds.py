@@ -123,41 +123,62 @@ PLAIN_DEPTH = Threshold(
     30, "layers in a row with no way past them: plain nets of 34 train worse than those of 18 (He et al. 2016, table 2)"
 )
 CLASSES_PER_UNIT = Threshold(
-    2, "a layer of k units spans scores of rank k; calibration: half as many units as classes is where digits begin to fail"
+    2,
+    "a layer of k units spans scores of rank k; calibration: half as many units as classes is where digits begin to fail",
 )
-PLAIN_TO_SEE = Threshold(0.95, "confidence of what the graph shows and few mean; judgement: one net in twenty may want it so")
-PART_OF_A_NET = Threshold(0.7, "confidence where only some layers are concerned; judgement: two in three are oversights")
+PLAIN_TO_SEE = Threshold(
+    0.95, "confidence of what the graph shows and few mean; judgement: one net in twenty may want it so"
+)
+PART_OF_A_NET = Threshold(
+    0.7, "confidence where only some layers are concerned; judgement: two in three are oversights"
+)
 
 # How the steps were set up: optimizer-arguments, weights-unchanged, the batch size, epochs-too-few
-EPSILON_USUAL = Threshold(1e-6, "defaults lie between 1e-10 and 1e-7; smaller ones rule only where the gradient is lost")
+EPSILON_USUAL = Threshold(
+    1e-6, "defaults lie between 1e-10 and 1e-7; smaller ones rule only where the gradient is lost"
+)
 EPSILON_SHARE = Threshold(9, "of the gradients' root mean square: lr g / (g + eps) is then a tenth of lr")
 EPSILON_LEAST = Threshold(1e-12, "a ten-thousandth of Adam's 1e-8 (Kingma and Ba 2015)")
 LONG_MOMENTUM = Threshold(0.99, "the largest that is usual (Sutskever et al. 2013); steps are 100 times the gradient's")
 MEMORY = Threshold(0.25, "of all steps that the running mean 1 / (1 - momentum) spans: it never forgets the beginning")
 ROUNDING = Threshold(2**-24, "half the distance of float32 numbers, relative to their size: w + d is w again")
 SMALL_BATCH = Threshold(4, "samples: above, one sample is at most a fifth of the gradient")
-GAIN_KEPT = Threshold(0.02, "of the gain on a step's own batch; batches of 1 keep that where B_noise is 49 (McCandlish 2018)")
+GAIN_KEPT = Threshold(
+    0.02, "of the gain on a step's own batch; batches of 1 keep that where B_noise is 49 (McCandlish 2018)"
+)
 LARGE_BATCH = Threshold(0.25, "of the training part: an epoch is four steps at most")
 FEW_STEPS = Threshold(100, "steps: at updates of 1e-3 the weights move by a tenth of their size at most, SMALL_PATH")
-STILL_FALLING = Threshold(0.1, "of the blind guess's loss in as many steps again; calibration: converged ones lie under 0.03")
-HALF_LEFT = Threshold(0.5, "of the loss that is left, in as many steps again: more than steps that are shorter would bring")
+STILL_FALLING = Threshold(
+    0.1, "of the blind guess's loss in as many steps again; calibration: converged ones lie under 0.03"
+)
+HALF_LEFT = Threshold(
+    0.5, "of the loss that is left, in as many steps again: more than steps that are shorter would bring"
+)
 
 # Trends
-SWING = Threshold(0.1, "of the blind guess's loss, the samples being the same; judgement: a tenth of all there is to learn")
-SAME_OUTPUT = Threshold(1e-3, "of how much outputs differed between samples at first; judgement: a tenth of a percent is no answer")
+SWING = Threshold(
+    0.1, "of the blind guess's loss, the samples being the same; judgement: a tenth of all there is to learn"
+)
+SAME_OUTPUT = Threshold(
+    1e-3, "of how much outputs differed between samples at first; judgement: a tenth of a percent is no answer"
+)
 POOR_START = Threshold(10, "blind guesses' losses; calibration: initializations at unit gain begin at 0.9 to 6")
-DRIFT = Threshold(20, "times the standard deviation of the first step; calibration: nets that learned grow 12 times at most")
+DRIFT = Threshold(
+    20, "times the standard deviation of the first step; calibration: nets that learned grow 12 times at most"
+)
 
 # The rows that a net is fed (fact ``datasheet``).
 INPUT_TINY = Threshold(
-    0.02, "standard deviation: initializations take 1; [0, 1] pictures vary by 0.1 to 0.4, divided by 255 again by 0.001"
+    0.02,
+    "standard deviation: initializations take 1; [0, 1] pictures vary by 0.1 to 0.4, divided by 255 again by 0.001",
 )
 TABLE = Threshold(
     50, "columns: rows of more are flattened pictures, counts of words or codes, where still columns are usual"
 )
 TARGET_SIZE = Threshold(100, "times the first outputs: Adam at 1e-3 takes 100,000 steps to move a bias there")
 SHIFT_RATIO = Threshold(
-    3, "of standard deviations: ImageNet's normalization makes 4, a division by 255 makes 255; halves of one set 0.9 to 1.1"
+    3,
+    "of standard deviations: ImageNet's normalization makes 4, a division by 255 makes 255; halves of one set 0.9 to 1.1",
 )
 SHIFT_DEVIATIONS = Threshold(1.5, "standard deviations between means, in the median feature; ImageNet's makes 1.8")
 SHIFT_ERRORS = Threshold(10, "standard errors between means: no chance over any number of features")
@@ -170,30 +191,42 @@ SHUFFLED = Threshold(0.9, "of the roughness of permuted pixels; calibration: as 
 IGNORED = Threshold(1e-6, "relative difference of two losses: ten roundings of float32")
 
 # Labels against rows. Skill is the share of a blind guess's error that is gone.
-LABEL_SIGNAL = Threshold(0.3, "skill of the probes, below which they know too little to contradict; photos by pixels 0.25")
+LABEL_SIGNAL = Threshold(
+    0.3, "skill of the probes, below which they know too little to contradict; photos by pixels 0.25"
+)
 LABEL_DOUBT = Threshold(
-    0.12, "skill that is missing; calibration: clean data where a probe is surest miss 0 to 0.07, 15 % wrong labels 0.17"
+    0.12,
+    "skill that is missing; calibration: clean data where a probe is surest miss 0 to 0.07, 15 % wrong labels 0.17",
 )
 LABEL_EVEN = Threshold(
     0.72, "skill on all rows over that on the surest; calibration: wrong labels 0.75 to 1, hard clean data 0.15 to 0.67"
 )
 LABEL_NOISE = Threshold(0.1, "of the labels: fewer cost little (Rolnick et al. 2017)")
-STRUCTURE = Threshold(1.5, "times the variance in few directions that permuted columns have; real sets 2.1 to 7, noise 1.2")
+STRUCTURE = Threshold(
+    1.5, "times the variance in few directions that permuted columns have; real sets 2.1 to 7, noise 1.2"
+)
 IMBALANCE = Threshold(10, "largest class over smallest: what Amazon SageMaker Debugger's rule takes")
 NAMED_CLASSES = Threshold(20, "classes whose counts a finding carries along")
 COPIES = Threshold(0.05, "of the validation rows: they move an accuracy by as much as a set of 400 moves by chance")
 BEYOND_CHANCE = Threshold(3, "times the copies that permuted columns give: rows of few values meet by chance")
 GIVEN_AWAY = Threshold(
-    0.95, "skill of one column by itself; calibration: iris 0.92, breast cancer 0.79, columns made from the answer 0.97 to 1"
+    0.95,
+    "skill of one column by itself; calibration: iris 0.92, breast cancer 0.79, columns made from the answer 0.97 to 1",
 )
 APART = Threshold(0.05, "standard deviations between values of two classes: a border drawn through rows leaves 0.001")
 FAR = Threshold(0.7, "of the distance to another picture; half of it is the border between two pictures")
 ALIKE = Threshold(0.9, "of a layer's units that equal another one: random ones never do, and one may be set apart")
-INIT_SMALL = Threshold(0.1, "times the signal per hidden layer; torch's own initialization has 0.58, N(0, 0.02) over 64 inputs 0.16")
+INIT_SMALL = Threshold(
+    0.1, "times the signal per hidden layer; torch's own initialization has 0.58, N(0, 0.02) over 64 inputs 0.16"
+)
 INIT_LARGE = Threshold(5, "times the signal per hidden layer; He's has 1.4, N(0, 1) over 25 inputs 5")
-DROPOUT_NOISE = Threshold(4, "times the signal's power, p / (1 - p) at p = 0.8: what dropout of 0.2 is when p is taken for the kept share")
+DROPOUT_NOISE = Threshold(
+    4, "times the signal's power, p / (1 - p) at p = 0.8: what dropout of 0.2 is when p is taken for the kept share"
+)
 SHRUNK = Threshold(0.5, "of the weights' norm at first; calibration: nets that learn keep 0.86 and more")
-LEAST_TARGETS = Threshold(16, "rows: that each of so many has one label by chance has odds under 2^-16 where labels are free")
+LEAST_TARGETS = Threshold(
+    16, "rows: that each of so many has one label by chance has odds under 2^-16 where labels are free"
+)
 LEAST_CLASSES = Threshold(3, "classes: of two, the numbers have no order to get wrong")
 MOST_CLASSES = Threshold(20, "classes; judgement: more whole numbers than that in a row are counts or ages more often")
 EVEN = Threshold(0.2, "the rarest over the most frequent; judgement: counts and ratings are rare at their ends")

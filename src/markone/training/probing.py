@@ -245,7 +245,11 @@ class Probing:
         if call is None or plan is None or not call.entry.trained or not self._trusted:
             return None
         subject = copies.isolate(
-            call.entry.net, call.arguments, call.options, pick=plan.pick, loss=lambda prediction: plan.loss(prediction, 0)
+            call.entry.net,
+            call.arguments,
+            call.options,
+            pick=plan.pick,
+            loss=lambda prediction: plan.loss(prediction, 0),
         )
         if subject is None:
             return None

@@ -1,4 +1,5 @@
 """Odd and even digits by a net whose activations are functions."""
+
 import sys
 
 import torch

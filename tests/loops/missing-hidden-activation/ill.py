@@ -1,4 +1,5 @@
 """Odd and even digits by a net without activations."""
+
 import sys
 
 import torch
