@@ -42,7 +42,7 @@ def spirals(*, samples: int, arms: int, turns: float, noise: float, seed: int) -
 
 
 def moons(*, samples: int, noise: float, seed: int, wrong: float = 0.0) -> Dataset:
-    """Upper moon (cos t, sin t), lower moon (1 - cos t, 1/2 - sin t), t uniform in [0, pi], plus Gaussian noise; a share of wrong labels."""
+    """Upper moon (cos t, sin t), lower moon (1 - cos t, 1/2 - sin t), t uniform in [0, pi], Gaussian noise; a share of wrong labels."""
     generator = numpy_generator(seed, "moons")
     lower = np.arange(samples, dtype=np.int64) % 2
     t = np.pi * generator.random(samples)
