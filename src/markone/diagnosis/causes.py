@@ -19,6 +19,7 @@ PROVEN = (
     "softmax-wrong-axis",
     "double-softmax",
     "missing-softmax",
+    "output-range",
     "zero-grad-missing",
     "targets-shifted",
     "no-gradient",

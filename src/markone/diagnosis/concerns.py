@@ -36,7 +36,7 @@ LOSS = frozenset(
 """About the loss and its gradient: the line of the backward pass."""
 
 
-WHATEVER_IT_COSTS = frozenset(PROVEN) - {"loss-reduction-sum", "accumulation-not-divided"} | {
+WHATEVER_IT_COSTS = frozenset(PROVEN) - {"loss-reduction-sum", "accumulation-not-divided", "output-range"} | {
     "leak-across-parts",
     "leak-in-features",
     "preprocessing-mismatch",

@@ -28,13 +28,21 @@ def input_unnormalized(run: Run) -> Iterator[Finding]:
             f" can bear is {ratio**2:.0e} times too small for the second."
         )
         # of a watched training one batch is known, in which a column that is seldom used hardly varies
-        yield _finding(run, ratio, limit.INPUT_SPREAD, str(large["name"]), message, soft=run.recipe is None)
+        yield _finding(
+            run, ratio, limit.INPUT_SPREAD, str(large["name"]), message, soft=run.recipe is None and _has_learned(run)
+        )
     elif scale >= limit.INPUT_SCALE:
         message = (
             f"The inputs are {scale:.3g} in size (root mean square; from {fact['smallest']:.4g} to {fact['largest']:.4g}), and the"
             f" initial weights are drawn for inputs of size 1: the first layer's outputs are {scale:.3g} times too large."
         )
         yield _finding(run, scale, limit.INPUT_SCALE, None, message, soft=_is_normalized_inside(run))
+
+
+def _has_learned(run: Run) -> bool:
+    """Whether half of what there is was learned, or nobody knows yet."""
+    state = learning(run)
+    return state is None or run.steps < limit.LEAST_STEPS or state.learned > limit.LITTLE_LEARNED
 
 
 def _finding(

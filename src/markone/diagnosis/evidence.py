@@ -57,7 +57,7 @@ def learning(run: Run) -> Learning | None:
         return Learning(float(first), min([math.inf, *later]), math.inf, 0.0)
     # the last evaluation or the median of the last batches: whichever speaks for the training
     now = min([median(batches[-max(1, round(len(batches) * limit.RECENT_LOSSES)) :]), *later[-1:]])
-    accuracy = skill(run, "training")
+    accuracy = skill(run, "training") or skill(run, "validation")  # of watched trainings the first is seldom known
     learned = max(1 - now, accuracy.last) if accuracy else 1 - now
     return Learning(float(first), min([now, *later]), now, learned)
 
@@ -205,7 +205,9 @@ def aligned(series: Mapping[str, Series]) -> tuple[Ints, Floats]:
 
 
 def enough_vitals(run: Run) -> bool:
-    return len(sampled_steps(run)) >= limit.LEAST_SAMPLES and run.steps >= limit.LEAST_STEPS
+    """Whether enough steps were looked at; of some the loss could not be taken again, and they say nothing of the steps' length."""
+    looked = len(of_net(run, "update_ratio")) if follows_gradient(run) else 0
+    return looked >= limit.LEAST_SAMPLES and run.steps >= limit.LEAST_STEPS
 
 
 def confidence(distance: float, agreeing: float, of: float | None = None) -> float:

@@ -122,10 +122,10 @@ def dropout_too_high(run: Run) -> Iterator[Finding]:
     if noise < limit.DROPOUT_NOISE:
         return
     worst = max(drops, key=lambda one: float(one["p"]))
-    little = state.learned < limit.LITTLE_LEARNED
+    costly = state.learned < limit.LITTLE_LEARNED and worst["p"] >= limit.MOST_DROPPED
     yield Finding(
         slug="dropout-too-high",
-        severity=state.severity if little else Severity.NOTE,
+        severity=state.severity if costly else Severity.NOTE,
         where=str(worst["name"]),
         place=worst.get("place"),
         measured=noise,

@@ -1,7 +1,7 @@
 """Checks of what a loss is taken of, from the autograd graph of watched steps: exact, without any threshold but one: turned gradients.
 
-double-softmax, missing-softmax, softmax-on-single-unit, softmax-wrong-axis, loss-broadcast, loss-sign-flipped, loss-reduction-sum,
-target-out-of-range.
+double-softmax, missing-softmax, output-range, softmax-on-single-unit, softmax-wrong-axis, loss-broadcast, loss-sign-flipped,
+loss-reduction-sum, target-out-of-range.
 """
 
 from collections.abc import Iterator
@@ -34,12 +34,38 @@ def missing_softmax(run: Run) -> Iterator[Finding]:
     """A loss that wants probabilities, or their logarithms, is given something else."""
     for one in mostly(run, "missing-softmax"):
         name = one.details["loss"]
-        wanted, instead = (
-            ("log-probabilities", "put log_softmax in front, or use CrossEntropyLoss on the scores")
-            if name == "NLLLoss"
-            else ("probabilities between 0 and 1", "put a sigmoid in front, or use BCEWithLogitsLoss on the scores")
+        wanted, instead = {
+            "NLLLoss": ("log-probabilities", "put log_softmax in front, or use CrossEntropyLoss on the scores"),
+            "the logarithm": ("probabilities", "take log_softmax of the scores, or CrossEntropyLoss for all of it"),
+        }.get(name, ("probabilities between 0 and 1", "put a sigmoid in front, or use BCEWithLogitsLoss on the scores"))
+        yield proven(
+            one, Severity.SEVERE, f"{name[:1].upper()}{name[1:]} was given values that are no {wanted}: {instead}."
         )
-        yield proven(one, Severity.SEVERE, f"{name} was given values that are no {wanted}: {instead}.")
+
+
+def output_range(run: Run) -> Iterator[Finding]:
+    """Scores end in an activation that cannot give what the loss needs: below zero, or large."""
+    for one in mostly(run, "output-range"):
+        relu = one.details["activation"] == "Relu"
+        sigmoid = one.details["loss"] == "sigmoid"
+        if relu:
+            cost = (
+                "it can never say less than 50 %"
+                if sigmoid
+                else "a score that is 0 for all samples gets no gradient any more"
+            )
+        else:
+            cost = (
+                "it can only answer between 27 and 73 %"
+                if sigmoid
+                else "no probability can be more than e^2 times another one"
+            )
+        yield proven(
+            one,
+            Severity.WARNING,
+            f"The scores go through {'a ReLU' if relu else 'tanh'} before the loss takes its {one.details['loss']}: {cost}. Let the last"
+            " layer give its scores as they are.",
+        )
 
 
 def softmax_on_single_unit(run: Run) -> Iterator[Finding]:
@@ -100,7 +126,9 @@ def _uphill(run: Run) -> Iterator[Finding]:
     steps = sampled_steps(run)
     known = steps.where(np.isfinite(steps.predicted) & (steps.predicted != 0))
     against = int((known.predicted < 0).sum())
-    if len(known) < limit.LEAST_SAMPLES or against < limit.MOSTLY * len(known):
+    # the first step of any descent goes down; a loss that runs away leaves few more to look at
+    ran_away = len(known) >= limit.LEAST_EPOCHS - 1 and against == len(known) and known.steps[0] == 1
+    if against < limit.MOSTLY * len(known) or not (len(known) >= limit.LEAST_SAMPLES or ran_away):
         return
     yield Finding(
         slug="loss-sign-flipped",
@@ -168,6 +196,7 @@ def _is_adaptive(run: Run) -> bool:
 CHECKS = (
     double_softmax,
     missing_softmax,
+    output_range,
     softmax_on_single_unit,
     softmax_wrong_axis,
     loss_broadcast,

@@ -223,6 +223,7 @@ INIT_LARGE = Threshold(5, "times the signal per hidden layer; He's has 1.4, N(0,
 DROPOUT_NOISE = Threshold(
     4, "times the signal's power, p / (1 - p) at p = 0.8: what dropout of 0.2 is when p is taken for the kept share"
 )
+MOST_DROPPED = Threshold(0.7, "in one layer; published nets drop half at most (Srivastava et al. 2014)")
 SHRUNK = Threshold(0.5, "of the weights' norm at first; calibration: nets that learn keep 0.86 and more")
 LEAST_TARGETS = Threshold(
     16, "rows: that each of so many has one label by chance has odds under 2^-16 where labels are free"

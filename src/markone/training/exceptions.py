@@ -20,6 +20,10 @@ def see_exception(witness: "Witness", error: BaseException) -> None:
         witness.sightings.saw("target-out-of-range", line, True, step=step, place=line, **_classes(loss))
     if "binary_cross_entropy" in " ".join(one.f_code.co_name for one, _ in frames) and "between 0 and 1" in text:
         kind = "target-out-of-range" if "target" in text else "missing-softmax"
+        given = next((one.f_locals.get("input") for one, _ in reversed(frames) if "input" in one.f_locals), None)
+        if given is not None and not bool(given.isfinite().all()):
+            witness.not_finite_outputs(place=line)
+            return
         details: dict[str, Any] = {"loss": "BCELoss"}
         target = next((one.f_locals.get("target") for one, _ in reversed(frames) if "target" in one.f_locals), None)
         if target is not None:

@@ -43,6 +43,9 @@ ACTIVATIONS = {
 }
 """What can stand between a net and its loss, and the values it can give."""
 
+LINEAR = frozenset({"Addmm", "Mm", "Convolution", "Linear", "Baddbmm", "Bmm"})
+"""What a layer of weights computes, and nothing more."""
+
 STEP_FUNCTIONS = frozenset(["Round", "Sign", "Floor", "Ceil", "Trunc", "Heaviside", "Sgn"])
 """Functions whose derivative is zero wherever it exists."""
 
@@ -59,6 +62,7 @@ class Feed:
     shape: tuple[int, ...]
     place: str | None
     before: "Feed | None" = None
+    linear: bool = False  # a layer with weights gives it as it is, with any sign
 
     @property
     def axis_size(self) -> int | None:
@@ -202,6 +206,8 @@ def _terms(
         yield _difference("square" if name == "Pow" else "absolute", node, sign, factor, averaged)
     elif name == "Mul" and len(inputs) == 2 and inputs[0] is inputs[1]:
         yield _difference("square", node, sign, factor, averaged)
+    elif name == "Log":
+        yield _term("log", node, sign, factor, averaged, feed=_feed(next(iter(inputs), None)))
     elif name == "LogSoftmax":
         yield _term("log-probability", node, sign, factor, averaged, feed=_feed(node))
     elif (further := _constant(node, name, inputs, sign, factor, averaged)) is not None:
@@ -289,16 +295,22 @@ def _difference(kind: str, node: Node, sign: int, factor: float | None, averaged
 def _feed(node: Node, depth: int = 0) -> Feed:
     """The first node below that does more than move values."""
     shape, inner = _shape(node) if node is not None else (), node
-    while inner is not None and (name_of_node(inner) in SHAPES or name_of_node(inner) == "Clamp") and inputs_of(inner):
+    while inner is not None and inputs_of(inner) and (name_of_node(inner) in SHAPES or _is_guard(inner)):
         inner = inputs_of(inner)[0]
     if inner is None or name_of_node(inner) not in ACTIVATIONS:
-        return Feed(None, None, shape, users_line_of(inner) if inner is not None else None)
+        place = users_line_of(inner) if inner is not None else None
+        return Feed(None, None, shape, place, linear=inner is not None and name_of_node(inner) in LINEAR)
     shape = _shape(inner)
     axis = getattr(inner, "_saved_dim", None)
     if axis is not None:
         axis = _signed(axis) % max(len(shape), 1)
     before = _feed(inputs_of(inner)[0], depth + 1) if depth < 3 else None
     return Feed(name_of_node(inner), axis, shape, users_line_of(inner), before)
+
+
+def _is_guard(node: Node) -> bool:
+    """Whether it only keeps values away from where a logarithm has none: a clamp, or a constant that is added."""
+    return name_of_node(node) in ("Clamp", "ClampMin") or (name_of_node(node) == "Add" and len(inputs_of(node)) == 1)
 
 
 def _signed(axis: int) -> int:

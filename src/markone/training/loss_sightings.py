@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 NORMALIZED = 1e-2  # by how much the probabilities of a row may miss 1: the rounding of bfloat16 over a thousand classes
 SQUASHERS = ("Softmax", "Sigmoid")
+LIMITERS = ("Relu", "Tanh")  # what takes a part of the scores away that a loss of its own softmax or sigmoid needs
 NON_NEGATIVE = frozenset({"nll", "mse", "smooth-l1", "huber", "bce", "bce-with-logits", "square", "absolute"})
 
 
@@ -59,12 +60,18 @@ def _squashed(term: Term) -> Iterator[Seen]:
         inner = feed.before.activation if log and feed.before else None
         yield Seen("double-softmax", inner in SQUASHERS, _place(feed.before, term), {"first": inner, "loss": "softmax"})
         yield Seen("missing-softmax", not log and not _is_normalized(term), term.place, {"loss": "NLLLoss"})
+        yield Seen(
+            "output-range", inner in LIMITERS, _place(feed.before, term), {"activation": inner, "loss": "softmax"}
+        )
     elif term.kind == "log-probability":
         inner = feed.before.activation if feed.before else None
         yield Seen("double-softmax", inner in SQUASHERS, _place(feed.before, term), {"first": inner, "loss": "softmax"})
     elif term.kind == "bce-with-logits":
         inner = feed.activation
         yield Seen("double-softmax", inner in SQUASHERS, _place(feed, term), {"first": inner, "loss": "sigmoid"})
+        yield Seen("output-range", inner in LIMITERS, _place(feed, term), {"activation": inner, "loss": "sigmoid"})
+    elif term.kind == "log" and feed.linear:
+        yield Seen("missing-softmax", True, term.place, {"loss": "the logarithm"})
     elif term.kind == "bce":
         bare = feed.activation is None and not _has_probabilities(term)
         yield Seen("missing-softmax", bare, term.place, {"loss": "BCELoss"})

@@ -516,6 +516,14 @@ class Witness:
         }
         self.recorder.fact("non_finite", self.non_finite, step=self.step + 1)
 
+    def not_finite_outputs(self, *, place: str | None) -> None:
+        """A loss refused what it was given, for there were values among it that are no numbers."""
+        if self.non_finite is None:
+            call = self.probing.last_call if self.probing is not None else None
+            module = call.first_bad_module() if call is not None else None
+            self.non_finite = {"step": self.step + 1, "loss": "nan", "place": place, "module": module}
+            self.recorder.fact("non_finite", self.non_finite, step=self.step + 1)
+
     # --- steps ---------------------------------------------------------------------------------------------------------------------
 
     def meet_optimizer(self, optimizer: "Optimizer", *, name: str | None, place: str | None) -> Descent:
