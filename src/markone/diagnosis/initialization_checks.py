@@ -9,8 +9,6 @@ import numpy as np
 from markone.diagnosis import thresholds as limit
 from markone.diagnosis.evidence import blind_loss, confidence, is_over, log_ratio, median, of_net, recent, since
 from markone.diagnosis.finding import Finding, Severity
-from markone.diagnosis.optimization_checks import non_finite
-from markone.diagnosis.signal_checks import exploding_gradient, saturated_activation
 from markone.diagnosis.structure_checks import cost, layers_of, settled, units
 from markone.diagnosis.wording import share, times
 from markone.training.run import Run
@@ -67,8 +65,6 @@ def init_scale_wrong(run: Run) -> Iterator[Finding]:
     gain = math.exp(sum(map(math.log, known)) / len(known))
     if limit.INIT_SMALL < gain < limit.INIT_LARGE:
         return
-    if gain > 1 and any(True for check in (non_finite, exploding_gradient, saturated_activation) for _ in check(run)):
-        return  # what they say of the state that the net began in is nearer to what happens
     distance = log_ratio(gain, limit.INIT_LARGE) if gain > 1 else log_ratio(limit.INIT_SMALL, gain)
     change = f"{times(gain)} times larger" if gain > 1 else f"{times(1 / gain)} times smaller"
     lost = gain ** len(known)

@@ -91,7 +91,7 @@ CASES: tuple[Case, ...] = (
     # weights three times as large as He's multiply the signal by three in every layer, both ways
     _case("exploding-gradient", _DIGITS.edit_all({"net.depth": 8}), {"initialization.gain": 4.5}),
     # 1e12 in every layer: the fourth leaves what float32 can hold, before anything is learned
-    _case("non-finite", _DIGITS, {"initialization.gain": 1e12}),
+    _case("non-finite", _DIGITS, {"initialization.gain": 1e12}, under="init-scale-wrong"),
     # two units a layer: the chance that both are 0 everywhere is a quarter or more in every layer
     _case("dead-relu", _MOONS.edit_all({"net.depth": 16}), {"net.width": 2}),
     # pre-activations of standard deviation 10 and more: tanh is flat beyond 2.2
@@ -99,6 +99,7 @@ CASES: tuple[Case, ...] = (
         "saturated-activation",
         _DIGITS.edit_all({"net.activation": "tanh", "initialization.kind": "glorot-normal"}),
         {"initialization.gain": 20.0},
+        under="init-scale-wrong",
     ),
     _case("lr-too-high", _SPIRALS, {"optimizer.lr": 3.0}),
     _case("lr-too-low", _DIGITS, {"optimizer.lr": 1e-6}),
@@ -131,7 +132,7 @@ CASES: tuple[Case, ...] = (
     # steps of 0.003 g / (|g| + 10), gradients being some hundredths
     _case("optimizer-arguments", _DIGITS, {"optimizer.epsilon": 10.0}),
     # scores a hundred times too large, of a net of one layer
-    _case("poor-initial-loss", _DIGITS.edit_all({"net.depth": 0}), {"initialization.gain": 100.0}),
+    _case("poor-initial-loss", _DIGITS.edit_all({"net.depth": 0}), {"initialization.gain": 100.0}, under="lr-too-low"),
     _case("weights-unchanged", _DIGITS, {"optimizer.lr": 1e-12}),
     # each of 960 steps goes where one point wants it
     _case(
