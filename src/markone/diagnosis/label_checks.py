@@ -57,7 +57,8 @@ def label_noise(run: Run) -> Iterator[Finding]:
 
 def labels_misaligned(run: Run) -> Iterator[Finding]:
     """Neither neighbours nor a linear map nor the net know anything of the labels, though the rows have structure."""
-    labels = datasheet(run).get("labels")
+    sheet = datasheet(run)
+    labels, what = (sheet.get("labels"), "class") if "labels" in sheet else (sheet.get("quarters"), "quarter")
     if not labels or not is_over(run) or run.steps < limit.LEAST_STEPS:
         return
     error = math.sqrt(labels["chance"] * (1 - labels["chance"]) / labels["rows"])
@@ -77,8 +78,8 @@ def labels_misaligned(run: Run) -> Iterator[Finding]:
         reference=labels["chance"],
         confidence=confidence(1 - most / (limit.FALL * error), labels["rows"]),
         message=(
-            f"Nearest neighbours name the class of {share(labels['neighbours']['agreement'])} of the rows and a linear map of"
-            f" {share(labels['linear']['agreement'])}, where always naming the largest class gets {share(labels['chance'])} right, and the"
+            f"Nearest neighbours name the {what} of {share(labels['neighbours']['agreement'])} of the rows and a linear map of"
+            f" {share(labels['linear']['agreement'])}, where always naming the largest one gets {share(labels['chance'])} right, and the"
             " net knows no more: the labels do not belong to these rows. Look for a shuffle of one and not of the other, or two files in"
             " different order."
         ),

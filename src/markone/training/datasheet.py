@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from markone.data.duplicates import equal_rows
-from markone.training.label_probes import best_feature, label_probes
+from markone.training.label_probes import best_feature, label_probes, quarters
 from markone.training.picture_probes import augmentation_fact, layout_fact
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def datasheet(
         found["shift"] = _shift(clean.inputs, validation.inputs[checked].float(), names)
     distinct = clean.distinct()
     found["distinct"] = len(distinct)
+    if (ranked := label_probes(distinct.inputs, quarters(distinct.targets))) is not None:
+        found["quarters"] = ranked
     if (probed := label_probes(distinct.inputs, distinct.targets)) is not None:
         found["labels"] = probed
         if clean.inputs.ndim == 2:

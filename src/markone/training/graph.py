@@ -182,7 +182,7 @@ def saved(node: Node, name: str) -> "torch.Tensor | None":
     return value if isinstance(value, torch.Tensor) else None
 
 
-def _shape(node: Node) -> tuple[int, ...]:
+def shape_of(node: Node) -> tuple[int, ...]:
     """The shape of what a node computed."""
     metadata = getattr(node, "_input_metadata", ())
     return tuple(int(size) for size in metadata[0].shape) if metadata else ()
@@ -261,7 +261,7 @@ def _number(node: Node) -> tuple[bool, float | None] | None:
 
 def _term(kind: str, node: Node, sign: int, factor: float | None, averaged: bool, *, feed: Feed, **more: Any) -> Term:
     given = saved(node, "self") if kind in LOSSES.values() else None
-    shape = tuple(given.shape) if given is not None else feed.shape or _shape(node)
+    shape = tuple(given.shape) if given is not None else feed.shape or shape_of(node)
     return Term(kind, node, sign, factor, averaged, feed, shape[0] if shape else 1, users_line_of(node), **more)
 
 
@@ -270,7 +270,7 @@ def _loss(kind: str, node: Node, sign: int, factor: float | None, averaged: bool
     feed, broadcast = _feed(source), None
     if source is not None and name_of_node(source) == "Expand":
         feed = _feed(inputs_of(source)[0])
-        broadcast = (tuple(int(size) for size in source._saved_self_sym_sizes), _shape(source))
+        broadcast = (tuple(int(size) for size in source._saved_self_sym_sizes), shape_of(source))
     return _term(kind, node, sign, factor, averaged, feed=feed, broadcast=broadcast)
 
 
@@ -285,7 +285,7 @@ def _difference(kind: str, node: Node, sign: int, factor: float | None, averaged
     source = sources[0]
     if name_of_node(source) == "Expand" and inputs_of(source)[0] is not None:
         source = inputs_of(source)[0]
-    given, made = _shape(source), _shape(below)
+    given, made = shape_of(source), shape_of(below)
     asked = (
         given == made or name_of_node(source) == "Unsqueeze"
     )  # differences of all pairs, as a distance matrix wants them
@@ -294,13 +294,13 @@ def _difference(kind: str, node: Node, sign: int, factor: float | None, averaged
 
 def _feed(node: Node, depth: int = 0) -> Feed:
     """The first node below that does more than move values."""
-    shape, inner = _shape(node) if node is not None else (), node
+    shape, inner = shape_of(node) if node is not None else (), node
     while inner is not None and inputs_of(inner) and (name_of_node(inner) in SHAPES or _is_guard(inner)):
         inner = inputs_of(inner)[0]
     if inner is None or name_of_node(inner) not in ACTIVATIONS:
         place = users_line_of(inner) if inner is not None else None
         return Feed(None, None, shape, place, linear=inner is not None and name_of_node(inner) in LINEAR)
-    shape = _shape(inner)
+    shape = shape_of(inner)
     axis = getattr(inner, "_saved_dim", None)
     if axis is not None:
         axis = _signed(axis) % max(len(shape), 1)

@@ -60,6 +60,17 @@ def label_probes(inputs: "torch.Tensor", targets: "torch.Tensor | None") -> dict
     }
 
 
+def quarters(targets: "torch.Tensor | None") -> "torch.Tensor | None":
+    """Of one number a row, which quarter of all numbers it lies in (n,): classes that probes can name. None for anything else."""
+    import torch
+
+    if targets is None or not targets.is_floating_point() or targets.numel() != len(targets):
+        return None
+    numbers = targets.reshape(-1).double()
+    borders = numbers.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=numbers.dtype))
+    return torch.bucketize(numbers, borders)
+
+
 def embedded(inputs: "torch.Tensor") -> "torch.Tensor | None":
     """Rows (n, up to WIDTH) for distances: pictures by a coarse grid, tables standardized by column; None where nothing varies."""
     import torch

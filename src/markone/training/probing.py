@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from markone.training import copies, probes
-from markone.training.graph import Node, Reading, Term, inputs_of, name_of_node
+from markone.training.graph import Node, Reading, Term, inputs_of, name_of_node, shape_of
 from markone.training.places import users_line
 from markone.training.structure import targets_fact
 
@@ -373,6 +373,14 @@ def _at(outputs: Any, path: tuple[Any, ...]) -> "torch.Tensor":
     return outputs  # type: ignore[no-any-return]
 
 
+def _takes_all(node: Node) -> bool:
+    """Whether it selects the only column there is, as ``net(x)[:, 0]`` of one output does."""
+    inner = next(iter(inputs_of(node)), None)
+    return (
+        name_of_node(node) == "Select" and inner is not None and math.prod(shape_of(node)) == math.prod(shape_of(inner))
+    )
+
+
 def _path_to(outputs: Any, term: Term) -> tuple[Any, ...] | None:
     """Which of the outputs the loss was taken of, with nothing but a change of shape (and the loss's own softmax) between."""
     import torch
@@ -385,7 +393,7 @@ def _path_to(outputs: Any, term: Term) -> tuple[Any, ...] | None:
         if node is None:
             break
         below[node] = True
-        if name_of_node(node) not in REPEATABLE and name_of_node(node) != "LogSoftmax":
+        if name_of_node(node) not in REPEATABLE and name_of_node(node) != "LogSoftmax" and not _takes_all(node):
             break
         node = next(iter(inputs_of(node)), None)
 
