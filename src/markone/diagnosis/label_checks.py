@@ -63,7 +63,7 @@ def labels_misaligned(run: Run) -> Iterator[Finding]:
         return
     error = math.sqrt(labels["chance"] * (1 - labels["chance"]) / labels["rows"])
     most = max(labels[probe]["agreement"] - max(labels[probe]["shuffled"], labels["chance"]) for probe in PROBES)
-    if most > limit.FALL * error or labels["structure"] < limit.STRUCTURE * labels["structure_permuted"]:
+    if most > limit.GAP_ERRORS * error or labels["structure"] < limit.STRUCTURE * labels["structure_permuted"]:
         return
     judged, state = skill(run, "validation"), learning(run)
     if judged is None and state is None:
@@ -76,7 +76,7 @@ def labels_misaligned(run: Run) -> Iterator[Finding]:
         severity=Severity.SEVERE,
         measured=max(labels[probe]["agreement"] for probe in PROBES),
         reference=labels["chance"],
-        confidence=confidence(1 - most / (limit.FALL * error), labels["rows"]),
+        confidence=confidence(1 - most / (limit.GAP_ERRORS * error), labels["rows"]),
         message=(
             f"Nearest neighbours name the {what} of {share(labels['neighbours']['agreement'])} of the rows and a linear map of"
             f" {share(labels['linear']['agreement'])}, where always naming the largest one gets {share(labels['chance'])} right, and the"
