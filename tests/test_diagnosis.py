@@ -36,6 +36,7 @@ LIMITS = {name: value for name, value in vars(thresholds).items() if isinstance(
 SCRIPTS = {folder.name for folder in (Path(__file__).parent / "loops").iterdir() if (folder / "ill.py").is_file()}
 SLUGS = [check.__name__.replace("_", "-") for check in CHECKS]  # type: ignore[attr-defined]
 INPUT: dict[str, Any] = {"smallest": -3.0, "largest": 900.0, "mean": 0.0, "std": 1.0}
+ONLY_NOTES = {"epochs-too-few"}  # a training that gets better is short of time, and not ill
 FLAT, RISING = [2.2, 0.6, 0.6, 0.6, 0.6], [2.2, 0.6, 0.5, 0.6, 0.9]  # validation loss by epoch
 LEARNING_NOTHING = {"loss": [2.2, 2.0, 2.0, 2.0, 2.0], "accuracy": [0.5] * 5}
 
@@ -638,7 +639,8 @@ class TestCases:
     def test_the_ill_one_is_named_first(self, one: Case, seed: int, tmp_path: Path) -> None:
         findings = diagnose(fit(one.ill.edit("seed", seed), folder=tmp_path / "ill"))
         first = one.under or one.slug
-        assert [top.slug for top in findings if top.severity is not Severity.NOTE] == [first], names(findings)
+        severe = [top.slug for top in findings if top.severity is not Severity.NOTE]
+        assert severe == ([] if one.slug in ONLY_NOTES else [first]), names(findings)
         assert one.slug in {inner.slug for top in findings for inner in (top, *top.folded)}, names(findings)
         assert 0.4 <= findings[0].confidence <= 1
         assert json.dumps([top.to_dict() for top in findings], allow_nan=False)

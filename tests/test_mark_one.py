@@ -101,12 +101,12 @@ def test_association_units_fire_at_their_thresholds() -> None:
 
 @pytest.mark.slow
 def test_it_tells_eight_letters_that_it_has_not_seen(tmp_path: Path) -> None:
-    """One at a time; shifted by up to 2 pixels each way, 5 % of the pixels flipped; the test part of each of 10 seeds."""
+    """One at a time; shifted by up to 2 pixels each way, 5 % of the pixels flipped; the test part of each of 3 seeds."""
     accuracies = []
-    for seed in range(10):
+    for seed in range(3):
         recipe = Recipe.from_dict({**LETTERS, "seed": seed, "recording": {"vitals": False}})
         recipe = recipe.edit("data.seed", seed)
         run = fit(recipe, folder=tmp_path / str(seed))
         accuracies.append(open_test(run)["metrics"]["accuracy"]["value"])
-    print(f"mean {sum(accuracies) / 10:.4f}, worst {min(accuracies):.4f}")
+    print(f"mean {sum(accuracies) / 3:.4f}, worst {min(accuracies):.4f}")
     assert min(accuracies) >= 0.95

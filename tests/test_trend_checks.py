@@ -135,7 +135,7 @@ class TestAmount:
 
     @pytest.mark.parametrize(
         ("start", "slope", "update", "severity"),
-        [(2.0, 0.01, 0.01, "warning"), (2.0, 0.004, 0.01, None), (2.0, 0.01, 5e-4, None), (0.7, 0.01, 0.01, "note")],
+        [(2.0, 0.01, 0.01, "note"), (2.0, 0.004, 0.01, None), (2.0, 0.01, 5e-4, None), (0.7, 0.01, 0.01, "note")],
     )
     def test_still_falling_at_the_end(
         self, tmp_path: Path, start: float, slope: float, update: float, severity: str | None

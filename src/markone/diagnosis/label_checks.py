@@ -10,6 +10,7 @@ from markone.diagnosis.evidence import (
     blind_loss,
     confidence,
     is_over,
+    is_taught,
     learning,
     log_ratio,
     may_come_back,
@@ -59,7 +60,7 @@ def labels_misaligned(run: Run) -> Iterator[Finding]:
     """Neither neighbours nor a linear map nor the net know anything of the labels, though the rows have structure."""
     sheet = datasheet(run)
     labels, what = (sheet.get("labels"), "class") if "labels" in sheet else (sheet.get("quarters"), "quarter")
-    if not labels or not is_over(run) or run.steps < limit.LEAST_STEPS:
+    if not labels or not is_taught(run) or not is_over(run) or run.steps < limit.LEAST_STEPS:
         return
     error = math.sqrt(labels["chance"] * (1 - labels["chance"]) / labels["rows"])
     most = max(labels[probe]["agreement"] - max(labels[probe]["shuffled"], labels["chance"]) for probe in PROBES)

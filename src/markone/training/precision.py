@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from markone.training.witness import Witness
 
 AT_STEP = 3  # when the first use of everything is over, and the weights are no more those of the beginning
-MOST_VALUES = 2**22  # of a batch
+MOST_VALUES = 2**15  # of a batch: the wide copy holds all that the net makes of it twice as large
 APART = 1e-2  # of the outputs' size: 10^5 roundings of float32
 MOST_LOOKS = 6  # at gradients in half precision
 HALF_LOST = 0.5  # of the gradient's norm

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from markone.training.graph import SHAPES, Node, Reading, Term, inputs_of, name_of_node, saved
 from markone.training.modules import own_parameters
 from markone.training.places import users_line
-from markone.training.rows import first_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +96,8 @@ class Structure:
             return
         if made.numel() == 0 or made.is_sparse or made.is_nested or len(self._calls) >= MOST_CALLS:
             return
+        from markone.training.rows import first_tensor  # it has torch, which a diagnosis does without
+
         self._calls.append(_Call(name, module, first_tensor(inputs, {}), made))
 
     def forget(self) -> None:
@@ -265,7 +266,7 @@ def _statistics(given: "torch.Tensor | None", made: "torch.Tensor") -> "dict[str
         found = {"mean": values.mean(), "std": values.std(correction=0), "smallest": low, "largest": high}
         if given is not None and given.is_floating_point() and given.numel():
             found["given_rms"] = _first_rows(given.detach()).float().square().mean().sqrt()
-        if len(values) > 1 and values.ndim > 1:
+        if values.ndim > 1 and len(values) > 1:
             found["row_std"] = values.std(0, correction=0).mean()
     return found
 
