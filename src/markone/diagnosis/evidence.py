@@ -45,7 +45,9 @@ class Learning:
 
 
 def learning(run: Run) -> Learning | None:
-    """None where the record holds no blind guess to judge a loss by, or no loss yet."""
+    """None where the record holds no blind guess to judge a loss by, no loss yet, or a rule that no target teaches."""
+    if not is_taught(run):
+        return None
     blind, blind_batch = blind_loss(run), blind_loss(run, batch=True)
     losses, batch = run.scalars("loss", "training"), run.scalars("loss", "batch")
     if blind is None or blind_batch is None or not batch:

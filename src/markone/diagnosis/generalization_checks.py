@@ -120,7 +120,7 @@ def underfitting(run: Run) -> Iterator[Finding]:
     plateau = won is not None and won < limit.STILL_RISING
     severity = state.severity if state.explained <= limit.UNEXPLAINED else Severity.NOTE
     if not plateau and severity is not Severity.NOTE:  # more epochs may be all it lacks
-        severity = Severity.NOTE if won is not None and state.learned > limit.NOTHING_LEARNED else Severity.WARNING
+        severity = Severity.NOTE if state.learned > limit.NOTHING_LEARNED else Severity.WARNING
     known = learnable(run)
     if known is not None and state.learned >= max(known - limit.GAP_SHARE, limit.NOTHING_LEARNED):
         severity = Severity.NOTE  # there may be no more in the data

@@ -274,7 +274,10 @@ def lr_too_low(run: Run) -> Iterator[Finding]:
     if ratio < limit.SHORT or (moved and rising < limit.STILL_RISING):
         return
     update = median(known.update_ratio)
-    sure = state.learned <= limit.UNMOVED_LEARNED and (not moved or update <= limit.SMALL_UPDATE)
+    stuck = update <= limit.SMALL_UPDATE or (
+        not moved and run.steps >= limit.FEW_STEPS
+    )  # a few steps lead nowhere anyhow
+    sure = state.learned <= limit.UNMOVED_LEARNED and stuck
     severity = state.severity if sure else Severity.NOTE
     short = known.ratio >= limit.SHORT
     room = "ten" if ratio > 1 - (1 - limit.SHORT) / 10 else f"{1 / (2 * (1 - ratio)):.0f}"
